@@ -70,7 +70,7 @@ def shift_right_jam(sig: int, shift: int) -> int:
 
 
 def round_pack(sign: int, exp: int, sig: int) -> int:
-    """The f32 nearest to `sig * 2^(exp - 189)`, bit 62 of `sig` leading: the only rounding of an operation."""
+    """The f32 nearest to `sig * 2^(exp - 189)`, bit 62 of `sig` leading: an operation's only rounding."""
     if exp < 1:  # below the normal range: the exponent stays, the significand loses bits
         sig, exp = shift_right_jam(sig, 1 - exp), 1
     half_less_one = (1 << (ROUND_BITS - 1)) - 1
@@ -91,10 +91,16 @@ def norm_round_pack(sign: int, exp: int, sig: int) -> int:
 
 
 def add_magnitudes(sign_a: int, exp_a: int, sig_a: int, sign_b: int, exp_b: int, sig_b: int) -> int:
-    """Rounded sum of two finite signed magnitudes, significands below 2^62.
+    """Rounded sum of two finite signed magnitudes: f32s shifted left by 38, or one such and a product by 14.
 
-    The one with the lower exponent is shifted right with its lost bits jammed. Bits are lost only where
-    the other's leading bit stays at bit 37 or higher in the sum, so that the jammed bit ends below the rounding bit.
+    The one with the lower exponent, L, is shifted right with its lost bits jammed; H is the other. Proof that
+    the jammed bit, bit 0, stays below the rounding bit of the sum, so that one rounding is exact:
+    - L is an f32 and loses bits: it was shifted by more than 38, so L < 2^23. H is at least 2^37 (a product
+      of a subnormal and a normal; of two subnormals it would be L), so the sum leads at bit 36 or higher and
+      its rounding bit is bit 12 or higher.
+    - L is a product and loses bits: it was shifted by more than 14, so L < 2^48. If H is normal, it leads at
+      bit 61 and the sum at bit 60 or higher. If H is subnormal, its last place is bit 38 and so is the sum's,
+      whose exponent is no higher: however much cancels, the rounding bit is bit 37.
     """
     if sig_a == 0 or (sig_b != 0 and exp_a < exp_b):
         sign_a, exp_a, sig_a, sign_b, exp_b, sig_b = sign_b, exp_b, sig_b, sign_a, exp_a, sig_a
