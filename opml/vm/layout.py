@@ -32,7 +32,7 @@ def clog2(n: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """How a tensor is cut: `rows` that share no leaf, of `length` elements each, 256 a leaf, the last shorter.
+    """How a tensor is cut: `rows` that share no leaf, of `length` elements, 256 a leaf, the last shorter.
 
     A tensor of the trace and a list of tokens is one row. `unit` elements are stored in `unit_bytes` bytes;
     `per_row` leaves make a row, `count` the tensor, and `depth` is that of its tree.
@@ -94,7 +94,7 @@ def weight_leaves(rows: int, cols: int, fmt: Format) -> Leaves:
 
 @dataclass(frozen=True, slots=True)
 class SlotInfo:
-    """One slot: its number, the schedule entry and instruction, its ordinal in position trees (None: virtual)."""
+    """One slot: its number, schedule entry and instruction, its ordinal in position trees (None: virtual)."""
 
     number: int
     entry: int
@@ -130,7 +130,8 @@ class Layout:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        slots, committed = [], []
+        slots: list[SlotInfo] = []
+        committed: list[SlotInfo] = []
         for number, (entry, in_block, instr) in enumerate(program.slots()):
             slot = SlotInfo(number, entry, in_block, instr, None if instr.virtual else len(committed))
             slots.append(slot)
