@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from opml.ops.quant import TENSOR_FORMATS, WEIGHT_FORMATS, TensorFormat, WeightFormat
 from opml.ops.table import OPS
 
 LEAF_ELEMENTS = 256
 """Elements in a leaf of every tree, and in a block of every reduction."""
-UNIT_ELEMENTS = 32
-"""Elements in a unit of a quantised weight."""
 ROW = 0xFFFFFFFF
 """As `Term.mul`: the row length of the tensor addressed."""
 NO_INDEX = 0xFF
@@ -60,13 +59,17 @@ class Out(IntEnum):
     I32 = 3
     I8 = 4
 
+    @property
+    def info(self) -> TensorFormat:
+        return TENSOR_FORMATS[self]
 
-OUT_BYTES: tuple[int, ...] = (4, 2, 2, 4, 1)
+
+OUT_BYTES: tuple[int, ...] = tuple(fmt.bytes for fmt in TENSOR_FORMATS)
 """Bytes of an element, by `Out`."""
 
 
 class Format(IntEnum):
-    """Storage format of a weight tensor (GGUF's layouts)."""
+    """Storage format of a weight tensor (GGUF's layouts); `opml.ops.quant.WEIGHT_FORMATS` says how."""
 
     F32 = 0
     F16 = 1
@@ -78,32 +81,9 @@ class Format(IntEnum):
     Q5_1 = 7
     Q8_0 = 8
 
-
-@dataclass(frozen=True, slots=True)
-class FormatInfo:
-    """Sizes of a weight format: elements and bytes of a unit, and whether a unit has a minimum."""
-
-    unit: int
-    unit_bytes: int
-    minimum: bool = False
-
     @property
-    def quantised(self) -> bool:
-        return self.unit > 1
-
-
-FORMAT_INFO: tuple[FormatInfo, ...] = (
-    FormatInfo(1, 4),
-    FormatInfo(1, 2),
-    FormatInfo(1, 2),
-    FormatInfo(1, 4),
-    FormatInfo(32, 18),
-    FormatInfo(32, 20, minimum=True),
-    FormatInfo(32, 22),
-    FormatInfo(32, 24, minimum=True),
-    FormatInfo(32, 34),
-)
-"""Sizes by `Format`."""
+    def info(self) -> WeightFormat:
+        return WEIGHT_FORMATS[self]
 
 
 class Kind(IntEnum):
@@ -274,12 +254,14 @@ class Program:
                 yield entry, number, instr
 
 
+assert [fmt.name for fmt in WEIGHT_FORMATS] == [fmt.name for fmt in Format]
+assert [fmt.name.upper() for fmt in TENSOR_FORMATS] == [fmt.name for fmt in Out]
+
 OP_COUNT = len(OPS)
 OP_ARITY: tuple[int, ...] = tuple(op.arity for op in OPS)
 """Registers read, by operation code."""
 
 __all__ = [
-    "FORMAT_INFO",
     "LEAF_ELEMENTS",
     "MAX_BLOCKS",
     "MAX_ELEMENTS",
@@ -298,13 +280,11 @@ __all__ = [
     "OUT_BYTES",
     "POOL_BASE",
     "ROW",
-    "UNIT_ELEMENTS",
     "Axis",
     "Block",
     "Ext",
     "Fold",
     "Format",
-    "FormatInfo",
     "GlobalWeight",
     "Instr",
     "Kind",

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from opml.vm.isa import (
-    FORMAT_INFO,
     LEAF_ELEMENTS,
     OUT_BYTES,
     Format,
@@ -88,8 +87,7 @@ def token_leaves(count: int) -> Leaves:
 
 def weight_leaves(rows: int, cols: int, fmt: Format) -> Leaves:
     """The leaves of a weight tensor."""
-    info = FORMAT_INFO[fmt]
-    return cut(rows, cols, info.unit, info.unit_bytes)
+    return cut(rows, cols, fmt.info.unit, fmt.info.unit_bytes)
 
 
 @dataclass(frozen=True, slots=True)
