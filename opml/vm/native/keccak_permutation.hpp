@@ -1,0 +1,121 @@
+// Keccak-f[1600] over a vector of lanes: V::Word holds one 64-bit word of each of V::lanes independent states.
+// The round constants and rotations are those of FIPS 202, section 3.2.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "keccak.hpp"
+
+OPML_LEVEL_BEGIN
+
+struct ScalarWords {
+  using Word = uint64_t;
+  static constexpr int lanes = 1;
+  static Word zero() { return 0; }
+  static Word set(uint64_t x) { return x; }
+  static Word xor2(Word a, Word b) { return a ^ b; }
+  static Word xor3(Word a, Word b, Word c) { return a ^ b ^ c; }
+  static Word chi(Word a, Word b, Word c) { return a ^ (~b & c); }
+  template <int n>
+  static Word rotate(Word a) {
+    return n == 0 ? a : (a << n) | (a >> ((64 - n) & 63));
+  }
+  // One rate block of each lane.
+  static void load(Word* words, const uint8_t* const* blocks) { std::memcpy(words, blocks[0], kKeccakRate); }
+  static void store(const Word* words, int lane, uint8_t* digest) { std::memcpy(digest, words + lane, 32); }
+};
+
+inline constexpr uint64_t kKeccakRounds[24] = {
+    0x0000000000000001, 0x0000000000008082, 0x800000000000808A, 0x8000000080008000, 0x000000000000808B, 0x0000000080000001,
+    0x8000000080008081, 0x8000000000008009, 0x000000000000008A, 0x0000000000000088, 0x0000000080008009, 0x000000008000000A,
+    0x000000008000808B, 0x800000000000008B, 0x8000000000008089, 0x8000000000008003, 0x8000000000008002, 0x8000000000000080,
+    0x000000000000800A, 0x800000008000000A, 0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008};
+
+template <class V>
+inline void keccak_permute(typename V::Word* a) {
+  using W = typename V::Word;
+  for (int round = 0; round < 24; ++round) {
+    W c[5], d[5], b[25];
+#pragma GCC unroll 5
+    for (int x = 0; x < 5; ++x) c[x] = V::xor3(V::xor3(a[x], a[x + 5], a[x + 10]), a[x + 15], a[x + 20]);
+#pragma GCC unroll 5
+    for (int x = 0; x < 5; ++x) d[x] = V::xor2(c[(x + 4) % 5], V::template rotate<1>(c[(x + 1) % 5]));
+#define OPML_RHO_PI(to, from, n) b[to] = V::template rotate<n>(V::xor2(a[from], d[(from) % 5]));
+    OPML_RHO_PI(0, 0, 0) OPML_RHO_PI(10, 1, 1) OPML_RHO_PI(20, 2, 62) OPML_RHO_PI(5, 3, 28) OPML_RHO_PI(15, 4, 27)
+    OPML_RHO_PI(16, 5, 36) OPML_RHO_PI(1, 6, 44) OPML_RHO_PI(11, 7, 6) OPML_RHO_PI(21, 8, 55) OPML_RHO_PI(6, 9, 20)
+    OPML_RHO_PI(7, 10, 3) OPML_RHO_PI(17, 11, 10) OPML_RHO_PI(2, 12, 43) OPML_RHO_PI(12, 13, 25) OPML_RHO_PI(22, 14, 39)
+    OPML_RHO_PI(23, 15, 41) OPML_RHO_PI(8, 16, 45) OPML_RHO_PI(18, 17, 15) OPML_RHO_PI(3, 18, 21) OPML_RHO_PI(13, 19, 8)
+    OPML_RHO_PI(14, 20, 18) OPML_RHO_PI(24, 21, 2) OPML_RHO_PI(9, 22, 61) OPML_RHO_PI(19, 23, 56) OPML_RHO_PI(4, 24, 14)
+#undef OPML_RHO_PI
+#pragma GCC unroll 5
+    for (int y = 0; y < 25; y += 5) {
+#pragma GCC unroll 5
+      for (int x = 0; x < 5; ++x) a[y + x] = V::chi(b[y + x], b[y + (x + 1) % 5], b[y + (x + 2) % 5]);
+    }
+    a[0] = V::xor2(a[0], V::set(kKeccakRounds[round]));
+  }
+}
+
+// Hashes tag || data for up to V::lanes messages at once; a lane that ends early idles. First and last block of a lane
+// are put together in a buffer, those between are read in place.
+template <class V>
+inline void keccak_lanes(const HashJob* jobs, int n) {
+  alignas(64) uint8_t edge[V::lanes][kKeccakRate];
+  alignas(64) typename V::Word state[25], words[17];
+  const uint8_t* blocks[V::lanes];
+  uint64_t blocks_of[V::lanes], most = 0;
+  for (int lane = 0; lane < n; ++lane) {
+    blocks_of[lane] = keccak_blocks(jobs[lane].length);
+    most = blocks_of[lane] > most ? blocks_of[lane] : most;
+  }
+  for (int i = 0; i < 25; ++i) state[i] = V::zero();
+  for (uint64_t block = 0; block < most; ++block) {
+    for (int lane = 0; lane < V::lanes; ++lane) {
+      if (lane >= n || block >= blocks_of[lane]) {
+        blocks[lane] = edge[lane];
+        continue;
+      }
+      const HashJob& job = jobs[lane];
+      const uint64_t start = block * kKeccakRate;  // of the tagged message; data lies one byte earlier
+      if (block > 0 && block + 1 < blocks_of[lane]) {
+        blocks[lane] = job.data + start - 1;
+        continue;
+      }
+      uint8_t* out = edge[lane];
+      blocks[lane] = out;
+      uint64_t room = kKeccakRate, from = start - 1;
+      if (block == 0) {
+        *out++ = job.tag;
+        room = kKeccakRate - 1;
+        from = 0;
+      }
+      const uint64_t take = job.length - from < room ? job.length - from : room;
+      std::memcpy(out, job.data + from, take);
+      if (block + 1 == blocks_of[lane]) {
+        std::memset(out + take, 0, room - take);
+        out[take] = 0x01;
+        edge[lane][kKeccakRate - 1] |= 0x80;
+      }
+    }
+    V::load(words, blocks);
+    for (int i = 0; i < 17; ++i) state[i] = V::xor2(state[i], words[i]);
+    keccak_permute<V>(state);
+    for (int lane = 0; lane < n; ++lane)
+      if (block + 1 == blocks_of[lane]) V::store(state, lane, jobs[lane].digest);
+  }
+}
+
+template <class V>
+void keccak_many(const HashJob* jobs, uint64_t n) {
+  for (uint64_t i = 0; i < n; i += V::lanes) {
+    const int take = n - i < static_cast<uint64_t>(V::lanes) ? static_cast<int>(n - i) : V::lanes;
+    if (V::lanes > 1 && take == 1) {
+      keccak_lanes<ScalarWords>(jobs + i, 1);
+    } else {
+      keccak_lanes<V>(jobs + i, take);
+    }
+  }
+}
+
+OPML_LEVEL_END

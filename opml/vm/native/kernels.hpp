@@ -1,0 +1,27 @@
+// What one instruction-set level offers; one table a level and arithmetic, chosen at run time.
+#pragma once
+
+#include <cstdint>
+
+#include "keccak.hpp"
+#include "scalar_ops.hpp"
+
+namespace opml {
+
+enum class Level : uint8_t { baseline, avx2, avx512, avx512vnni };
+inline constexpr const char* kLevelNames[] = {"baseline", "avx2", "avx512", "avx512vnni"};
+
+enum class Engine : uint8_t { soft, native };
+
+struct Kernels {
+  // Runs a scalar program over n elements: inputs[i] are n words each, the last register goes to out.
+  void (*eval_program)(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs, int n_inputs, const uint32_t* pool,
+                       int n_pool, uint32_t* out, uint64_t n);
+  void (*keccak)(const HashJob* jobs, uint64_t n);
+};
+
+// The table of a level; null where this build or this processor lacks it.
+const Kernels* kernels(Level level, Engine engine);
+Level best_level();
+
+}  // namespace opml

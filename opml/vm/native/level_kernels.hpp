@@ -1,0 +1,47 @@
+// The kernels of one level. Included by one translation unit a level, each compiled with its own flags and OPML_ISA;
+// no standard container may be used here, since the linker would share its code between levels.
+#pragma once
+
+#include <cstring>
+
+#include "hardfloat.hpp"
+#include "kernels.hpp"
+#include "scalar_eval.hpp"
+#if defined(__AVX512F__)
+#include "keccak_avx512.hpp"
+#elif defined(__AVX2__)
+#include "keccak_avx2.hpp"
+#else
+#include "keccak_permutation.hpp"
+#endif
+
+OPML_LEVEL_BEGIN
+
+#if defined(__AVX512F__)
+using KeccakWords = Avx512Words;
+#elif defined(__AVX2__)
+using KeccakWords = Avx2Words;
+#else
+using KeccakWords = ScalarWords;
+#endif
+
+template <Arithmetic A>
+void eval_program(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs, int n_inputs, const uint32_t* pool,
+                  int n_pool, uint32_t* out, uint64_t n) {
+  Lanes registers[kMaxRegisters], constants[kMaxRegisters];
+  for (int i = 0; i < n_pool; ++i)
+    for (uint32_t& lane : constants[i].v) lane = pool[i];
+  for (int i = 0; i < n_inputs; ++i) std::memset(registers[i].v, 0, sizeof(Lanes));
+  for (uint64_t start = 0; start < n; start += kLanes) {
+    const int take = n - start < kLanes ? static_cast<int>(n - start) : kLanes;
+    for (int i = 0; i < n_inputs; ++i)
+      std::memcpy(registers[i].v, inputs[i] + start, static_cast<size_t>(take) * sizeof(uint32_t));
+    eval_ops<A>(ops, n_ops, n_inputs, registers, constants, take);
+    std::memcpy(out + start, registers[n_inputs + n_ops - 1].v, static_cast<size_t>(take) * sizeof(uint32_t));
+  }
+}
+
+template <Arithmetic A>
+inline constexpr Kernels kKernels = {eval_program<A>, keccak_many<KeccakWords>};
+
+OPML_LEVEL_END

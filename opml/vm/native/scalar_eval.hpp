@@ -1,0 +1,78 @@
+// A scalar program over a block of lanes: each operation is one vector loop over arrays of register bits.
+#pragma once
+
+#include "arithmetic.hpp"
+#include "scalar_ops.hpp"
+
+OPML_LEVEL_BEGIN
+
+inline constexpr int kLanes = 256;    // most lanes of a block
+inline constexpr int kLaneStep = 16;  // lane counts are rounded up to this, so that loops need no tail
+
+struct alignas(64) Lanes {
+  uint32_t v[kLanes];
+};
+
+template <Arithmetic A, class F>
+inline void map1(uint32_t* __restrict z, const uint32_t* a, int n, F f) {
+  for (int i = 0; i < n; ++i) z[i] = f(a[i]);
+}
+template <Arithmetic A, class F>
+inline void map2(uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, int n, F f) {
+  for (int i = 0; i < n; ++i) z[i] = f(a[i], b[i]);
+}
+template <Arithmetic A, class F>
+inline void map3(uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n, F f) {
+  for (int i = 0; i < n; ++i) z[i] = f(a[i], b[i], c[i]);
+}
+
+// z = op(a, b, c) in lanes 0 ... n - 1, n rounded up to kLaneStep. z is none of the operands.
+template <Arithmetic A>
+void eval_op(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n) {
+  n = (n + kLaneStep - 1) & ~(kLaneStep - 1);
+  using U = uint32_t;
+  const auto L = [](U x) { return A::load(x); };
+  switch (op) {
+    case Op::add: map2<A>(z, a, b, n, [=](U x, U y) { return A::store(A::add(L(x), L(y))); }); break;
+    case Op::sub: map2<A>(z, a, b, n, [=](U x, U y) { return A::store(A::sub(L(x), L(y))); }); break;
+    case Op::mul: map2<A>(z, a, b, n, [=](U x, U y) { return A::store(A::mul(L(x), L(y))); }); break;
+    case Op::div: map2<A>(z, a, b, n, [=](U x, U y) { return A::store(A::div(L(x), L(y))); }); break;
+    case Op::sqrt: map1<A>(z, a, n, [=](U x) { return A::store(A::sqrt(L(x))); }); break;
+    case Op::fma: map3<A>(z, a, b, c, n, [=](U x, U y, U w) { return A::store(A::fma(L(x), L(y), L(w))); }); break;
+    case Op::neg: map1<A>(z, a, n, [](U x) { return soft::neg({x}).bits; }); break;
+    case Op::abs: map1<A>(z, a, n, [](U x) { return soft::abs({x}).bits; }); break;
+    case Op::min: map2<A>(z, a, b, n, [](U x, U y) { return soft::min({x}, {y}).bits; }); break;
+    case Op::max: map2<A>(z, a, b, n, [](U x, U y) { return soft::max({x}, {y}).bits; }); break;
+    case Op::lt: map2<A>(z, a, b, n, [=](U x, U y) { return static_cast<U>(A::lt(L(x), L(y))); }); break;
+    case Op::le: map2<A>(z, a, b, n, [=](U x, U y) { return static_cast<U>(A::le(L(x), L(y))); }); break;
+    case Op::eq: map2<A>(z, a, b, n, [=](U x, U y) { return static_cast<U>(A::eq(L(x), L(y))); }); break;
+    case Op::i2f: map1<A>(z, a, n, [](U x) { return A::store(A::from_i32(static_cast<int32_t>(x))); }); break;
+    case Op::f2i: map1<A>(z, a, n, [=](U x) { return static_cast<U>(A::to_i32(L(x))); }); break;
+    case Op::iadd: map2<A>(z, a, b, n, [](U x, U y) { return x + y; }); break;
+    case Op::isub: map2<A>(z, a, b, n, [](U x, U y) { return x - y; }); break;
+    case Op::imul: map2<A>(z, a, b, n, [](U x, U y) { return x * y; }); break;
+    case Op::imulhi: map2<A>(z, a, b, n, [](U x, U y) { return static_cast<U>((uint64_t{x} * y) >> 32); }); break;
+    case Op::and_: map2<A>(z, a, b, n, [](U x, U y) { return x & y; }); break;
+    case Op::or_: map2<A>(z, a, b, n, [](U x, U y) { return x | y; }); break;
+    case Op::xor_: map2<A>(z, a, b, n, [](U x, U y) { return x ^ y; }); break;
+    case Op::shl: map2<A>(z, a, b, n, [](U x, U y) { return x << (y & 31); }); break;
+    case Op::shr: map2<A>(z, a, b, n, [](U x, U y) { return x >> (y & 31); }); break;
+    case Op::sar:
+      map2<A>(z, a, b, n, [](U x, U y) { return static_cast<U>(static_cast<int32_t>(x) >> (y & 31)); });
+      break;
+    case Op::sel: map3<A>(z, a, b, c, n, [](U x, U y, U w) { return x != 0 ? y : w; }); break;
+  }
+}
+
+// Runs ops on n lanes. Registers 0 ... inputs - 1 are filled; each op appends one. `pool` holds constants spread over
+// all lanes, so that every operand is an array.
+template <Arithmetic A>
+void eval_ops(const ScalarOp* ops, int n_ops, int inputs, Lanes* registers, const Lanes* pool, int n) {
+  const auto operand = [=](uint8_t x) { return x < kMaxRegisters ? registers[x].v : pool[x - kMaxRegisters].v; };
+  for (int i = 0; i < n_ops; ++i) {
+    const ScalarOp& o = ops[i];
+    eval_op<A>(o.op, registers[inputs + i].v, operand(o.a), operand(o.b), operand(o.c), n);
+  }
+}
+
+OPML_LEVEL_END
