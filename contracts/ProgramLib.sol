@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Merkle} from "./Merkle.sol";
+
+/// @dev An encoded program in memory. Fields whose name ends in `At` are memory addresses.
+struct Program {
+    uint256 at;
+    uint256 length;
+    uint256 blocks;
+    uint256 entries;
+    uint256 poolCount;
+    uint256 globals;
+    uint256 params;
+    uint256 limit;
+    uint256 poolAt;
+    uint256 globalsAt;
+    uint256 scheduleAt;
+    uint256 formatsAt;
+    /// One packed word a schedule entry (see `ProgramLib.entry…`), then one that holds the totals.
+    uint256 entriesAt;
+    uint256 slots;
+    uint256 committed;
+    uint256 weights;
+}
+
+/// @dev One decoded instruction; extents as encoded (bit 31: varies).
+struct Instr {
+    uint256 fold;
+    uint256 out;
+    bool two;
+    bool yields;
+    bool isVirtual;
+    uint256 operands;
+    uint256 bodyOperands;
+    uint256 bodyOps;
+    uint256 finishOps;
+    uint256 a0;
+    uint256 b0;
+    uint256 a1;
+    uint256 b1;
+    uint256 terms;
+    uint256 rows;
+    uint256 cols;
+    uint256 k;
+    /// Memory address of the first operand.
+    uint256 operandsAt;
+}
+
+/// @dev What a game needs to know of one committed tensor at one position.
+struct TensorInfo {
+    uint256 entry;
+    uint256 number;
+    bool yields;
+    uint256 rows;
+    uint256 cols;
+    uint256 elementBytes;
+    uint256 leaves;
+    uint256 depth;
+    uint256 fold;
+    uint256 accumulators;
+    uint256 k;
+    /// Terms that one step carries; 0: the whole fold.
+    uint256 termsPerStep;
+}
+
+/// @title Decoder of programs (`docs/spec.md#32-encoding`).
+/// @notice The registry validates with it and the step verifier executes with it. It checks nothing but that a read
+/// stays inside the program's tables where an index comes from a caller: validation is `ProgramValidator`'s.
+library ProgramLib {
+    error NoProgram(address pointer);
+    error NoSlot(uint256 slot, uint256 slots);
+    error NoOrdinal(uint256 ordinal, uint256 committed);
+
+    uint256 internal constant FOLD_NONE = 0;
+    uint256 internal constant FOLD_DOT = 1;
+    uint256 internal constant FOLD_QDOT = 2;
+    uint256 internal constant FOLD_MAX = 3;
+    uint256 internal constant FOLD_ARGMAX = 4;
+
+    uint256 internal constant OUT_F32 = 0;
+    uint256 internal constant OUT_F16 = 1;
+    uint256 internal constant OUT_BF16 = 2;
+    uint256 internal constant OUT_I32 = 3;
+    uint256 internal constant OUT_I8 = 4;
+
+    uint256 internal constant FORMAT_F32 = 0;
+    uint256 internal constant FORMAT_F16 = 1;
+    uint256 internal constant FORMAT_BF16 = 2;
+    uint256 internal constant FORMAT_I32 = 3;
+    uint256 internal constant FORMAT_Q4_0 = 4;
+    uint256 internal constant FORMAT_Q4_1 = 5;
+    uint256 internal constant FORMAT_Q5_0 = 6;
+    uint256 internal constant FORMAT_Q5_1 = 7;
+    uint256 internal constant FORMAT_Q8_0 = 8;
+
+    uint256 internal constant KIND_SLOT = 0;
+    uint256 internal constant KIND_WEIGHT = 1;
+    uint256 internal constant KIND_GLOBAL = 2;
+    uint256 internal constant KIND_TOKEN = 3;
+    uint256 internal constant KIND_PARAM = 4;
+    uint256 internal constant KIND_AXIS = 5;
+
+    uint256 internal constant POS_HERE = 0;
+    uint256 internal constant POS_WINDOW_K = 1;
+    uint256 internal constant POS_WINDOW_C = 2;
+
+    uint256 internal constant AXIS_R = 0;
+    uint256 internal constant AXIS_C = 1;
+    uint256 internal constant AXIS_K = 2;
+    uint256 internal constant AXIS_T = 3;
+    uint256 internal constant AXIS_I = 4;
+
+    uint256 internal constant ROW = 0xffffffff;
+    uint256 internal constant NO_INDEX = 0xff;
+    uint256 internal constant VARIES = 0x80000000;
+    uint256 internal constant LEAF_ELEMENTS = 256;
+    uint256 internal constant HEADER_BYTES = 20;
+    uint256 internal constant BLOCK_ROW_BYTES = 10;
+    uint256 internal constant GLOBAL_BYTES = 9;
+    uint256 internal constant INSTR_BYTES = 24;
+
+    /// @dev Bytes of an element by `out`, and of a unit and elements of a unit by weight format: one byte each.
+    uint256 private constant OUT_BYTES = 0x0402020401 << 216;
+    uint256 private constant UNIT_BYTES = 0x040202041214161822 << 184;
+    uint256 private constant UNIT_ELEMENTS = 0x010101012020202020 << 184;
+
+    /// @notice The program kept in a data contract, whose code is 0x00 ‖ program.
+    function load(address pointer) internal view returns (Program memory p) {
+        uint256 at;
+        uint256 length = pointer.code.length;
+        if (length < 1 + HEADER_BYTES) revert NoProgram(pointer);
+        assembly ("memory-safe") {
+            // One zero word after the program, so that whole words can be read at its end.
+            length := sub(length, 1)
+            at := mload(0x40)
+            mstore(0x40, and(add(add(at, length), 0x3f), not(0x1f)))
+            mstore(add(at, length), 0)
+            extcodecopy(pointer, at, 1, length)
+        }
+        parse(p, at, length);
+        index(p);
+    }
+
+    /// @notice Fill in the header's fields of a program of `length` bytes at memory address `at`.
+    function parse(Program memory p, uint256 at, uint256 length) internal pure {
+        uint256 word;
+        assembly ("memory-safe") {
+            word := mload(at)
+        }
+        p.at = at;
+        p.length = length;
+        p.blocks = (word >> 208) & 0xff;
+        p.entries = (word >> 192) & 0xffff;
+        p.poolCount = (word >> 184) & 0xff;
+        p.globals = (word >> 176) & 0xff;
+        p.params = (word >> 168) & 0xff;
+        p.limit = (word >> 128) & 0xffffffff;
+        p.poolAt = at + HEADER_BYTES + BLOCK_ROW_BYTES * p.blocks;
+        p.globalsAt = p.poolAt + 4 * p.poolCount;
+        p.scheduleAt = p.globalsAt + GLOBAL_BYTES * p.globals;
+        p.formatsAt = p.scheduleAt + p.entries;
+    }
+
+    /// @notice Build the table of schedule entries of a parsed program.
+    /// @dev A word: body's memory address (32 bits) ‖ first slot (32) ‖ first ordinal (32) ‖ first weight's number in the
+    /// weights tree (32) ‖ weights (8) ‖ instructions (16).
+    function index(Program memory p) internal pure {
+        uint256 slots;
+        uint256 committed;
+        uint256 weights = p.globals;
+        assembly ("memory-safe") {
+            let at := mload(p)
+            let entries := mload(add(p, 0x60))
+            let schedule := mload(add(p, 0x140))
+            let table := mload(0x40)
+            mstore(0x40, add(table, shl(5, add(entries, 1))))
+            mstore(add(p, 0x180), table)
+            for { let i := 0 } lt(i, entries) { i := add(i, 1) } {
+                let row := mload(add(at, add(HEADER_BYTES, mul(BLOCK_ROW_BYTES, byte(0, mload(add(schedule, i)))))))
+                let count := and(shr(208, row), 0xffff)
+                let own := byte(8, row)
+                mstore(
+                    table,
+                    or(
+                        or(shl(224, add(at, shr(224, row))), shl(192, slots)),
+                        or(or(shl(160, committed), shl(128, weights)), or(shl(120, own), shl(104, count)))
+                    )
+                )
+                table := add(table, 0x20)
+                slots := add(slots, count)
+                committed := add(committed, and(shr(192, row), 0xffff))
+                weights := add(weights, own)
+            }
+            mstore(table, or(shl(192, slots), or(shl(160, committed), shl(128, weights))))
+        }
+        p.slots = slots;
+        p.committed = committed;
+        p.weights = weights;
+    }
+
+    function entryWord(Program memory p, uint256 entry) internal pure returns (uint256 word) {
+        uint256 at = p.entriesAt + 32 * entry;
+        assembly ("memory-safe") {
+            word := mload(at)
+        }
+    }
+
+    function entryBodyAt(uint256 word) internal pure returns (uint256) {
+        return word >> 224;
+    }
+
+    function entrySlot(uint256 word) internal pure returns (uint256) {
+        return (word >> 192) & 0xffffffff;
+    }
+
+    function entryOrdinal(uint256 word) internal pure returns (uint256) {
+        return (word >> 160) & 0xffffffff;
+    }
+
+    function entryWeight(uint256 word) internal pure returns (uint256) {
+        return (word >> 128) & 0xffffffff;
+    }
+
+    function entryWeights(uint256 word) internal pure returns (uint256) {
+        return (word >> 120) & 0xff;
+    }
+
+    function entryInstructions(uint256 word) internal pure returns (uint256) {
+        return (word >> 104) & 0xffff;
+    }
+
+    /// @notice The schedule entry of a slot, and the slot's number in that entry's block.
+    function locateSlot(Program memory p, uint256 slot) internal pure returns (uint256 entry, uint256 number) {
+        if (slot >= p.slots) revert NoSlot(slot, p.slots);
+        entry = search(p, slot, 192);
+        number = slot - entrySlot(entryWord(p, entry));
+    }
+
+    /// @notice The schedule entry of a committed slot, and the slot's number in that entry's block.
+    function locateOrdinal(Program memory p, uint256 ordinal) internal pure returns (uint256 entry, uint256 number) {
+        if (ordinal >= p.committed) revert NoOrdinal(ordinal, p.committed);
+        entry = search(p, ordinal, 160);
+        uint256 word = entryWord(p, entry);
+        uint256 own = ordinal - entryOrdinal(word);
+        // Ordinals ascend with the instructions, so the instruction's number is at least its ordinal.
+        number = own;
+        while (true) {
+            (, uint256 at) = instrRow(word, number);
+            if (at == own) return (entry, number);
+            ++number;
+        }
+    }
+
+    /// @dev The last entry whose 32-bit field at bit `shift` is at most `value`; entries without any are passed over.
+    function search(Program memory p, uint256 value, uint256 shift) private pure returns (uint256 low) {
+        uint256 high = p.entries;
+        while (high - low > 1) {
+            uint256 middle = (low + high) >> 1;
+            if ((entryWord(p, middle) >> shift) & 0xffffffff > value) high = middle;
+            else low = middle;
+        }
+    }
+
+    /// @notice Memory address and ordinal (0xFFFF: virtual) of instruction `number` of an entry's block.
+    function instrRow(uint256 word, uint256 number) internal pure returns (uint256 at, uint256 ordinal) {
+        uint256 bodyAt = entryBodyAt(word);
+        uint256 row;
+        uint256 rowAt = bodyAt + 8 * entryWeights(word) + 4 * number;
+        assembly ("memory-safe") {
+            row := shr(224, mload(rowAt))
+        }
+        return (bodyAt + (row >> 16), row & 0xffff);
+    }
+
+    /// @notice Decode the 24 bytes of an instruction.
+    function decode(uint256 at) internal pure returns (Instr memory i) {
+        uint256 w;
+        assembly ("memory-safe") {
+            w := mload(at)
+        }
+        i.fold = (w >> 240) & 7;
+        i.out = (w >> 243) & 7;
+        i.two = (w >> 246) & 1 != 0;
+        i.yields = (w >> 247) & 1 != 0;
+        i.isVirtual = (w >> 248) & 1 != 0;
+        i.operands = (w >> 232) & 0xff;
+        i.bodyOperands = (w >> 224) & 0xff;
+        i.bodyOps = (w >> 216) & 0xff;
+        i.finishOps = (w >> 208) & 0xff;
+        i.a0 = (w >> 200) & 0xff;
+        i.b0 = (w >> 192) & 0xff;
+        i.a1 = (w >> 184) & 0xff;
+        i.b1 = (w >> 176) & 0xff;
+        i.terms = (w >> 168) & 0xff;
+        i.rows = (w >> 128) & 0xffffffff;
+        i.cols = (w >> 96) & 0xffffffff;
+        i.k = (w >> 64) & 0xffffffff;
+        i.operandsAt = at + INSTR_BYTES;
+    }
+
+    /// @notice An encoded extent at position t.
+    function extent(uint256 encoded, uint256 t) internal pure returns (uint256) {
+        uint256 n = encoded & 0x7fffffff;
+        return encoded & VARIES != 0 && t + 1 < n ? t + 1 : n;
+    }
+
+    /// @notice Bytes of an element of a tensor of the trace.
+    function outBytes(uint256 out) internal pure returns (uint256 size) {
+        assembly ("memory-safe") {
+            size := byte(out, OUT_BYTES)
+        }
+    }
+
+    /// @notice Elements and bytes of a unit of a weight format.
+    function unitOf(uint256 format) internal pure returns (uint256 elements, uint256 size) {
+        assembly ("memory-safe") {
+            elements := byte(format, UNIT_ELEMENTS)
+            size := byte(format, UNIT_BYTES)
+        }
+    }
+
+    /// @notice Shape, format and number in the weights tree of weight `ref` of a schedule entry.
+    function weightOf(Program memory p, uint256 word, uint256 ref)
+        internal
+        pure
+        returns (uint256 rows, uint256 cols, uint256 format, uint256 number)
+    {
+        number = entryWeight(word) + ref;
+        uint256 shapeAt = entryBodyAt(word) + 8 * ref;
+        uint256 formatAt = p.formatsAt + number - p.globals;
+        assembly ("memory-safe") {
+            let shape := mload(shapeAt)
+            rows := shr(224, shape)
+            cols := and(shr(192, shape), 0xffffffff)
+            format := byte(0, mload(formatAt))
+        }
+    }
+
+    /// @notice Shape and format of a global weight; its number in the weights tree is `ref`.
+    function globalOf(Program memory p, uint256 ref)
+        internal
+        pure
+        returns (uint256 rows, uint256 cols, uint256 format)
+    {
+        uint256 at = p.globalsAt + GLOBAL_BYTES * ref;
+        assembly ("memory-safe") {
+            let word := mload(at)
+            rows := shr(224, word)
+            cols := and(shr(192, word), 0xffffffff)
+            format := byte(8, word)
+        }
+    }
+
+    /// @notice What a game needs to know of the committed tensor `ordinal` at position t.
+    function tensorInfo(Program memory p, uint256 ordinal, uint256 t) internal pure returns (TensorInfo memory info) {
+        (info.entry, info.number) = locateOrdinal(p, ordinal);
+        (uint256 at,) = instrRow(entryWord(p, info.entry), info.number);
+        Instr memory i = decode(at);
+        info.yields = i.yields;
+        info.rows = i.rows;
+        info.cols = extent(i.cols, t);
+        info.elementBytes = outBytes(i.out);
+        info.leaves = (info.rows * info.cols + LEAF_ELEMENTS - 1) / LEAF_ELEMENTS;
+        info.depth = Merkle.clog2(info.leaves);
+        info.fold = i.fold;
+        info.accumulators = i.fold == FOLD_NONE ? 0 : i.two || i.fold == FOLD_ARGMAX ? 2 : 1;
+        info.k = extent(i.k, t);
+        info.termsPerStep = i.terms == 0 ? 0 : 1 << (i.terms - 1);
+    }
+}
