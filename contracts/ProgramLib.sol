@@ -5,7 +5,7 @@ import {Merkle} from "./Merkle.sol";
 
 /// @dev An encoded program in memory. Fields whose name ends in `At` are memory addresses.
 struct Program {
-    uint256 at;
+    uint256 ptr;
     uint256 length;
     uint256 blocks;
     uint256 entries;
@@ -127,28 +127,28 @@ library ProgramLib {
 
     /// @notice The program kept in a data contract, whose code is 0x00 ‖ program.
     function load(address pointer) internal view returns (Program memory p) {
-        uint256 at;
+        uint256 ptr;
         uint256 length = pointer.code.length;
         if (length < 1 + HEADER_BYTES) revert NoProgram(pointer);
         assembly ("memory-safe") {
             // One zero word after the program, so that whole words can be read at its end.
             length := sub(length, 1)
-            at := mload(0x40)
-            mstore(0x40, and(add(add(at, length), 0x3f), not(0x1f)))
-            mstore(add(at, length), 0)
-            extcodecopy(pointer, at, 1, length)
+            ptr := mload(0x40)
+            mstore(0x40, and(add(add(ptr, length), 0x3f), not(0x1f)))
+            mstore(add(ptr, length), 0)
+            extcodecopy(pointer, ptr, 1, length)
         }
-        parse(p, at, length);
+        parse(p, ptr, length);
         index(p);
     }
 
     /// @notice Fill in the header's fields of a program of `length` bytes at memory address `at`.
-    function parse(Program memory p, uint256 at, uint256 length) internal pure {
+    function parse(Program memory p, uint256 ptr, uint256 length) internal pure {
         uint256 word;
         assembly ("memory-safe") {
-            word := mload(at)
+            word := mload(ptr)
         }
-        p.at = at;
+        p.ptr = ptr;
         p.length = length;
         p.blocks = (word >> 208) & 0xff;
         p.entries = (word >> 192) & 0xffff;
@@ -156,7 +156,7 @@ library ProgramLib {
         p.globals = (word >> 176) & 0xff;
         p.params = (word >> 168) & 0xff;
         p.limit = (word >> 128) & 0xffffffff;
-        p.poolAt = at + HEADER_BYTES + BLOCK_ROW_BYTES * p.blocks;
+        p.poolAt = ptr + HEADER_BYTES + BLOCK_ROW_BYTES * p.blocks;
         p.globalsAt = p.poolAt + 4 * p.poolCount;
         p.scheduleAt = p.globalsAt + GLOBAL_BYTES * p.globals;
         p.formatsAt = p.scheduleAt + p.entries;
@@ -170,20 +170,20 @@ library ProgramLib {
         uint256 committed;
         uint256 weights = p.globals;
         assembly ("memory-safe") {
-            let at := mload(p)
+            let ptr := mload(p)
             let entries := mload(add(p, 0x60))
             let schedule := mload(add(p, 0x140))
             let table := mload(0x40)
             mstore(0x40, add(table, shl(5, add(entries, 1))))
             mstore(add(p, 0x180), table)
             for { let i := 0 } lt(i, entries) { i := add(i, 1) } {
-                let row := mload(add(at, add(HEADER_BYTES, mul(BLOCK_ROW_BYTES, byte(0, mload(add(schedule, i)))))))
+                let row := mload(add(ptr, add(HEADER_BYTES, mul(BLOCK_ROW_BYTES, byte(0, mload(add(schedule, i)))))))
                 let count := and(shr(208, row), 0xffff)
                 let own := byte(8, row)
                 mstore(
                     table,
                     or(
-                        or(shl(224, add(at, shr(224, row))), shl(192, slots)),
+                        or(shl(224, add(ptr, shr(224, row))), shl(192, slots)),
                         or(or(shl(160, committed), shl(128, weights)), or(shl(120, own), shl(104, count)))
                     )
                 )
@@ -200,9 +200,9 @@ library ProgramLib {
     }
 
     function entryWord(Program memory p, uint256 entry) internal pure returns (uint256 word) {
-        uint256 at = p.entriesAt + 32 * entry;
+        uint256 ptr = p.entriesAt + 32 * entry;
         assembly ("memory-safe") {
-            word := mload(at)
+            word := mload(ptr)
         }
     }
 
@@ -246,8 +246,8 @@ library ProgramLib {
         // Ordinals ascend with the instructions, so the instruction's number is at least its ordinal.
         number = own;
         while (true) {
-            (, uint256 at) = instrRow(word, number);
-            if (at == own) return (entry, number);
+            (, uint256 ptr) = instrRow(word, number);
+            if (ptr == own) return (entry, number);
             ++number;
         }
     }
@@ -263,7 +263,7 @@ library ProgramLib {
     }
 
     /// @notice Memory address and ordinal (0xFFFF: virtual) of instruction `number` of an entry's block.
-    function instrRow(uint256 word, uint256 number) internal pure returns (uint256 at, uint256 ordinal) {
+    function instrRow(uint256 word, uint256 number) internal pure returns (uint256 ptr, uint256 ordinal) {
         uint256 bodyAt = entryBodyAt(word);
         uint256 row;
         uint256 rowAt = bodyAt + 8 * entryWeights(word) + 4 * number;
@@ -274,10 +274,10 @@ library ProgramLib {
     }
 
     /// @notice Decode the 24 bytes of an instruction.
-    function decode(uint256 at) internal pure returns (Instr memory i) {
+    function decode(uint256 ptr) internal pure returns (Instr memory i) {
         uint256 w;
         assembly ("memory-safe") {
-            w := mload(at)
+            w := mload(ptr)
         }
         i.fold = (w >> 240) & 7;
         i.out = (w >> 243) & 7;
@@ -296,7 +296,7 @@ library ProgramLib {
         i.rows = (w >> 128) & 0xffffffff;
         i.cols = (w >> 96) & 0xffffffff;
         i.k = (w >> 64) & 0xffffffff;
-        i.operandsAt = at + INSTR_BYTES;
+        i.operandsAt = ptr + INSTR_BYTES;
     }
 
     /// @notice An encoded extent at position t.
@@ -343,9 +343,9 @@ library ProgramLib {
         pure
         returns (uint256 rows, uint256 cols, uint256 format)
     {
-        uint256 at = p.globalsAt + GLOBAL_BYTES * ref;
+        uint256 ptr = p.globalsAt + GLOBAL_BYTES * ref;
         assembly ("memory-safe") {
-            let word := mload(at)
+            let word := mload(ptr)
             rows := shr(224, word)
             cols := and(shr(192, word), 0xffffffff)
             format := byte(8, word)
@@ -355,8 +355,8 @@ library ProgramLib {
     /// @notice What a game needs to know of the committed tensor `ordinal` at position t.
     function tensorInfo(Program memory p, uint256 ordinal, uint256 t) internal pure returns (TensorInfo memory info) {
         (info.entry, info.number) = locateOrdinal(p, ordinal);
-        (uint256 at,) = instrRow(entryWord(p, info.entry), info.number);
-        Instr memory i = decode(at);
+        (uint256 ptr,) = instrRow(entryWord(p, info.entry), info.number);
+        Instr memory i = decode(ptr);
         info.yields = i.yields;
         info.rows = i.rows;
         info.cols = extent(i.cols, t);

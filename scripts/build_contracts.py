@@ -4,8 +4,8 @@
     python scripts/build_contracts.py            # rebuild what changed
     python scripts/build_contracts.py --check    # rebuild everything, fail on any byte of drift
 
-Each source file is compiled on its own with what it imports, so that a contract's byte code depends on nothing
-else. Contracts of `contracts/test/` go to `artifacts/test/`. Libraries are inlined and have no artifact.
+Each source file is compiled on its own with what it imports, so that a contract's byte code depends on
+nothing else. Contracts of `contracts/test/` go to `artifacts/test/`. Libraries are inlined and have no artifact.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def artifacts(name: str, answer: dict[str, Any]) -> Iterator[Output]:
 
 
 def build(names: list[str], use_cache: bool) -> dict[str, Output]:
-    """All artifacts of the source files by path; `BuildError` on a clash of names or a code that is too large."""
+    """All artifacts of the source files by path; `BuildError` on a clash of names or too large a code."""
     found: dict[str, Output] = {}
     with ThreadPoolExecutor(2) as pool:
         for outputs in pool.map(lambda name: compile_source(name, use_cache), names):
