@@ -1,4 +1,4 @@
-"""Trees of hashes over tensors, positions, traces, weights, tokens, vocabularies (`docs/spec.md`, Commitments).
+"""Trees of hashes over tensors, traces, weights, tokens and vocabularies (`docs/spec.md`, Commitments).
 
 Every tree is binary, of a depth that follows from shapes alone, and padded on the right with the hashes of
 nothing: E(0) = H(0x00), E(i+1) = node(tag, E(i), E(i)). A tensor of 600 f32 elements has 3 leaves, depth 2:
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import cache
+from itertools import pairwise
 
 from opml.errors import InputError
 from opml.vm.keccak import keccak256

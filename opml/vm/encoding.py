@@ -267,7 +267,7 @@ class _Reader:
         return Operand(kind, ref, pos, index, base, tuple(self.term() for _ in range(head & 7)))
 
     def ops(self, count: int) -> tuple[ScalarOp, ...]:
-        return tuple((self.uint(1), self.uint(1), self.uint(1), self.uint(1)) for _ in range(count))
+        return tuple(ScalarOp(*self.take(4)) for _ in range(count))
 
     def instr(self) -> Instr:
         flags = self.uint(2)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from opml.ops.program import FIRST_CONSTANT
+from opml.ops.program import Instruction as ScalarOp
 from opml.ops.quant import TENSOR_FORMATS, WEIGHT_FORMATS, TensorFormat, WeightFormat
 from opml.ops.table import OPS
 
@@ -24,19 +26,19 @@ ROW = 0xFFFFFFFF
 """As `Term.mul`: the row length of the tensor addressed."""
 NO_INDEX = 0xFF
 """As `Operand.index`: no term uses axis `i`."""
-POOL_BASE = 128
+POOL_BASE = FIRST_CONSTANT
 """Operand numbers of a scalar operation from here on name the pool."""
 
 MAX_BLOCKS = 64
 MAX_ENTRIES = 1024
-MAX_POOL = 128
+MAX_POOL = FIRST_CONSTANT
 MAX_GLOBALS = 64
 MAX_PARAMS = 8
 MAX_WEIGHTS = 64
 MAX_LIMIT = 1 << 20
 MAX_LENGTH = 24_575
 MAX_ELEMENTS = 1 << 31
-MAX_REGISTERS = 128
+MAX_REGISTERS = FIRST_CONSTANT
 MAX_VIRTUAL_DEPTH = 8
 
 
@@ -141,7 +143,7 @@ class Operand:
     """A scalar read for each element (and term): the tensor and the flat address `base + sum of terms`.
 
     `ref` is how many slots back (slot), the number of the weight, global or parameter, or the axis (axis).
-    `index` is the operand, earlier in the same section, whose value is axis `i`.
+    `index` is the number, within the same section (body or finish), of the earlier operand whose value is axis `i`.
     """
 
     kind: Kind
@@ -154,10 +156,6 @@ class Operand:
     def term(self, axis: Axis) -> Term | None:
         """The term over `axis`, if there is one (a valid operand has at most one)."""
         return next((term for term in self.terms if term.axis == axis), None)
-
-
-ScalarOp = tuple[int, int, int, int]
-"""One scalar operation: code of `opml.ops.table.OPS`, operand numbers a, b, c."""
 
 
 @dataclass(frozen=True, slots=True)
