@@ -2,8 +2,8 @@
 
 `opml.chain.embedded.EmbeddedChain` runs an EVM in this process, `opml.chain.rpc.RpcChain` speaks JSON-RPC.
 Both encode, decode and name errors alike (`opml.chain.abi`), and both follow one rule for a transaction
-that reverts: without an explicit gas limit it is tried first and never sent; with one it is sent, and mined as
-failed.
+that reverts: without an explicit gas limit it is tried first and never sent; with one it is sent, and mined
+as failed.
 """
 
 from __future__ import annotations
