@@ -1,0 +1,166 @@
+"""Requests, claims and the state of a game, as the chain holds them (docs/spec.md#4.3, docs/spec.md#6).
+
+Addresses are 20 bytes, digests 32; amounts are wei, times are seconds of `block.timestamp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from eth_abi.abi import encode as abi_encode
+
+from opml.vm.keccak import keccak256
+
+ZERO32 = b"\0" * 32
+
+REQUEST_TYPES = [
+    "address",
+    "uint64",
+    "bytes32",
+    "bytes32",
+    "uint32",
+    "uint256",
+    "uint32",
+    "uint64",
+    "address",
+    "uint32",
+    "uint256",
+]
+CLAIM_TYPES = [
+    "bytes32",
+    "address",
+    "address",
+    "bytes32",
+    "bytes32",
+    "uint32",
+    "bytes32",
+    "bytes32",
+    "uint64",
+]
+
+
+class Phase(IntEnum):
+    """Phases of a game, in the order of docs/spec.md#6.2; 0 is a game that does not exist."""
+
+    NONE = 0
+    REVEAL = 1
+    PICK = 2
+    LEAF = 3
+    ELEMENT = 4
+    TOTALS = 5
+    TOTAL_PICK = 6
+    STEP = 7
+    WON = 8
+    LOST = 9
+
+
+SUBMITTER_PHASES = frozenset({Phase.REVEAL, Phase.LEAF, Phase.TOTALS})
+CHALLENGER_PHASES = frozenset({Phase.PICK, Phase.ELEMENT, Phase.TOTAL_PICK, Phase.STEP})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the oracle; `params` holds eight u32 words, word 0 on top."""
+
+    requester: bytes
+    nonce: int
+    model_id: bytes
+    prompt_root: bytes
+    prompt_length: int
+    params: int
+    max_output: int
+    deadline: int
+    callback: bytes
+    callback_gas: int
+    fee: int
+
+    @property
+    def param_words(self) -> tuple[int, ...]:
+        """The eight parameter words (docs/spec.md#4.3)."""
+        return tuple(self.params >> 32 * (7 - i) & 0xFFFFFFFF for i in range(8))
+
+    def values(self) -> tuple[object, ...]:
+        """The fields in the order of the ABI struct."""
+        return (
+            self.requester,
+            self.nonce,
+            self.model_id,
+            self.prompt_root,
+            self.prompt_length,
+            self.params,
+            self.max_output,
+            self.deadline,
+            self.callback,
+            self.callback_gas,
+            self.fee,
+        )
+
+    def id(self, chain_id: int, oracle: bytes) -> bytes:
+        """Digest that names the request on one chain and oracle."""
+        return _content_id("opml.request.1", chain_id, oracle, REQUEST_TYPES, self.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A posted answer, bound to its trace by `commitment`."""
+
+    request_id: bytes
+    submitter: bytes
+    operator: bytes
+    commitment: bytes
+    output_root: bytes
+    output_length: int
+    answer_hash: bytes
+    lengths_hash: bytes
+    posted_at: int
+
+    def values(self) -> tuple[object, ...]:
+        """The fields in the order of the ABI struct."""
+        return (
+            self.request_id,
+            self.submitter,
+            self.operator,
+            self.commitment,
+            self.output_root,
+            self.output_length,
+            self.answer_hash,
+            self.lengths_hash,
+            self.posted_at,
+        )
+
+    def id(self, chain_id: int, oracle: bytes) -> bytes:
+        """Digest that names the claim on one chain and oracle."""
+        return _content_id("opml.claim.1", chain_id, oracle, CLAIM_TYPES, self.values())
+
+
+def _content_id(
+    tag: str, chain_id: int, oracle: bytes, types: Sequence[str], values: tuple[object, ...]
+) -> bytes:
+    struct = "(" + ",".join(types) + ")"
+    return keccak256(
+        abi_encode(
+            ["bytes32", "uint256", "address", struct], [keccak256(tag.encode()), chain_id, oracle, values]
+        )
+    )
+
+
+def commitment_of(trace_root: bytes, submitter: bytes, request_id: bytes) -> bytes:
+    """What a claim posts of its trace root: nobody else can use it, nobody can read it."""
+    return bytes(keccak256(trace_root + submitter + request_id))
+
+
+def game_id_of(claim_id: bytes, challenger: bytes, salt: int) -> bytes:
+    """Digest that names a game."""
+    return keccak256(
+        abi_encode(
+            ["bytes32", "bytes32", "address", "uint256"],
+            [keccak256(b"opml.game.1"), claim_id, challenger, salt],
+        )
+    )
+
+
+def lengths_of(pieces: Sequence[bytes]) -> bytes:
+    """A u16, big-endian, for the piece of each output token."""
+    return b"".join(len(piece).to_bytes(2, "big") for piece in pieces)
