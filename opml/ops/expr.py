@@ -214,7 +214,7 @@ def lower(
     """(code, operand number of each expression's result).
 
     `leaves[i]` is register `first_register + i`; the code appends registers after those. A result that is a
-    leaf or a constant costs nothing here (see `lower_single`). Raises `ProgramError` for a leaf that is not in
+    leaf or a constant costs nothing here (see `lower_single`). Raises `ProgramError` for a leaf not in
     `leaves`, and for more than 128 registers.
     """
     number = {key: first_register + i for i, key in enumerate(leaves)}
