@@ -143,7 +143,7 @@ class Operand:
     """A scalar read for each element (and term): the tensor and the flat address `base + sum of terms`.
 
     `ref` is how many slots back (slot), the number of the weight, global or parameter, or the axis (axis).
-    `index` is the number, within the same section (body or finish), of the earlier operand whose value is axis `i`.
+    `index` is the number, counted within the section (body, finish), of the operand whose value is axis `i`.
     """
 
     kind: Kind
