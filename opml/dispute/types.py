@@ -15,30 +15,8 @@ from opml.vm.keccak import keccak256
 
 ZERO32 = b"\0" * 32
 
-REQUEST_TYPES = [
-    "address",
-    "uint64",
-    "bytes32",
-    "bytes32",
-    "uint32",
-    "uint256",
-    "uint32",
-    "uint64",
-    "address",
-    "uint32",
-    "uint256",
-]
-CLAIM_TYPES = [
-    "bytes32",
-    "address",
-    "address",
-    "bytes32",
-    "bytes32",
-    "uint32",
-    "bytes32",
-    "bytes32",
-    "uint64",
-]
+REQUEST_TYPES = "address,uint64,bytes32,bytes32,uint32,uint256,uint32,uint64,address,uint32,uint256"
+CLAIM_TYPES = "bytes32,address,address,bytes32,bytes32,uint32,bytes32,bytes32,uint64"
 
 
 class Phase(IntEnum):
@@ -54,10 +32,30 @@ class Phase(IntEnum):
     STEP = 7
     WON = 8
     LOST = 9
+    RELEASED = 10
 
 
 SUBMITTER_PHASES = frozenset({Phase.REVEAL, Phase.LEAF, Phase.TOTALS})
 CHALLENGER_PHASES = frozenset({Phase.PICK, Phase.ELEMENT, Phase.TOTAL_PICK, Phase.STEP})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Parameters of a deployment (`IDisputeGame.Terms`).
+
+    Seconds of the window and of a side's clock in one game; 2^fanout children a reveal; challengers whose gas the
+    pot can repay; the base fee in wei up to which nobody honest loses; wei that a winner gets beyond its gas, and
+    that a groundless game costs beyond its gas.
+    """
+
+    window: int = 3600
+    submitter_clock: int = 3600
+    challenger_clock: int = 3600
+    fanout: int = 5
+    challengers: int = 4
+    ceiling: int = 20 * 10**9
+    incentive: int = 10**15
+    margin: int = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +133,8 @@ class Claim:
         return _content_id("opml.claim.1", chain_id, oracle, CLAIM_TYPES, self.values())
 
 
-def _content_id(
-    tag: str, chain_id: int, oracle: bytes, types: Sequence[str], values: tuple[object, ...]
-) -> bytes:
-    struct = "(" + ",".join(types) + ")"
+def _content_id(tag: str, chain_id: int, oracle: bytes, types: str, values: tuple[object, ...]) -> bytes:
+    struct = f"({types})"
     return keccak256(
         abi_encode(
             ["bytes32", "uint256", "address", struct], [keccak256(tag.encode()), chain_id, oracle, values]
