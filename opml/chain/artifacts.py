@@ -46,8 +46,8 @@ class Artifact:
 
 @cache
 def load_artifact(name: str) -> Artifact:
-    """The artifact of one of our contracts; `InputError` when it isn't in the package."""
-    file = resources.files("opml.chain").joinpath("artifacts", f"{name}.json")
+    """The artifact of one of our contracts (`test/NAME`: a test harness); `InputError` when there is none."""
+    file = resources.files("opml.chain").joinpath("artifacts", *f"{name}.json".split("/"))
     if not file.is_file():
         have = ", ".join(artifact_names()) or "none"
         raise InputError(
