@@ -78,14 +78,16 @@ def empty(tag: Tag, height: int) -> bytes:
 class Tree:
     """A padded tree over leaf hashes: only nodes that have a real leaf are kept.
 
-    `count` real leaves, `depth` levels above them (at least clog2(count)).
+    `count` real leaves, `depth` levels above them (at least clog2(count)). `overlay[height, index]` holds
+    hashes of somebody else's tree: where they are known, they take the place of one's own.
     """
 
-    __slots__ = ("count", "depth", "levels", "tag")
+    __slots__ = ("count", "depth", "levels", "overlay", "tag")
 
     def __init__(self, tag: Tag, leaves: Sequence[bytes], depth: int) -> None:
         assert len(leaves) <= 1 << depth
         self.tag, self.count, self.depth = tag, len(leaves), depth
+        self.overlay: dict[tuple[int, int], bytes] = {}
         self.levels: list[list[bytes]] = [list(leaves)]
         for height in range(depth):
             below = self.levels[-1]
@@ -99,6 +101,8 @@ class Tree:
 
     def node(self, height: int, index: int) -> bytes:
         """The node `index` at `height` above the leaves, padding included."""
+        if (height, index) in self.overlay:
+            return self.overlay[height, index]
         level = self.levels[height]
         return level[index] if index < len(level) else empty(self.tag, height)
 

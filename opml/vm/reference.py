@@ -88,7 +88,7 @@ class Executor:
     def __init__(
         self,
         layout: Layout,
-        weights: Sequence[Weight],
+        weights: Iterable[Weight],
         prompt_length: int,
         params: Sequence[int],
         corrupt: Corruption | None = None,
@@ -272,8 +272,7 @@ class Executor:
         return softarray.as_u32(np.stack(kept)[position - first, address])
 
     def _weight(self, slot: SlotInfo, operand: Operand) -> Weight:
-        weight: Weight = self.weights[self.layout.weight_number(slot, operand)]
-        return weight
+        return self.weights.tensor(self.layout.weight_number(slot, operand))
 
 
 def _address(operand: Operand, grid: _Grid, cols: int, size: int, earlier: Sequence[U32]) -> Array:
@@ -307,7 +306,7 @@ def _elements(weight: Weight, address: Array) -> U32:
 
 def run(
     program: Program | Layout,
-    weights: Sequence[Weight],
+    weights: Iterable[Weight],
     tokens: Sequence[int],
     prompt_length: int,
     params: Sequence[int] = (),
@@ -329,7 +328,7 @@ def run(
 
 def generate(
     program: Program | Layout,
-    weights: Sequence[Weight],
+    weights: Iterable[Weight],
     prompt: Sequence[int],
     max_output: int,
     params: Sequence[int] = (),

@@ -158,6 +158,10 @@ class TraceTrees:
             return self.position_tree(cursor.t)
         return self.tensor_tree(cursor.t, cursor.ordinal)
 
+    def overlay(self, cursor: Cursor, node: bytes) -> None:
+        """Puts a revealed hash of another trace in the place of one's own: openings then lead to its root."""
+        self.tree(cursor).overlay[cursor.height, cursor.index] = node
+
     def node(self, cursor: Cursor) -> bytes:
         """The hash that a cursor stands on."""
         return self.tree(cursor).node(cursor.height, cursor.index)

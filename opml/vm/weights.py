@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,24 +26,24 @@ class Weight:
         return weight_leaves(self.rows, self.cols, self.format)
 
 
-class Weights(Sequence[Weight]):
+class Weights:
     """All tensors in the order of the weights tree: globals, then those of each schedule entry.
 
     Trees are computed when first asked for, and kept.
     """
 
-    def __init__(self, tensors: Sequence[Weight]) -> None:
+    def __init__(self, tensors: Iterable[Weight]) -> None:
         self._tensors = tuple(tensors)
         self._trees: dict[int, Tree] = {}
-
-    def __getitem__(self, number):  # type: ignore[no-untyped-def]
-        return self._tensors[number]
 
     def __iter__(self) -> Iterator[Weight]:
         return iter(self._tensors)
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def tensor(self, number: int) -> Weight:
+        return self._tensors[number]
 
     def tensor_tree(self, number: int) -> Tree:
         """The tree of one tensor."""
