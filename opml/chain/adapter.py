@@ -132,7 +132,16 @@ class Chain(Protocol):
         """Timestamp of a block (the latest where None)."""
         ...
 
+    def pending(self) -> tuple[int, int]:
+        """Number and timestamp of the block in which a transaction sent now would be included; a chain that
+        others mine gives its best guess."""
+        ...
+
     def balance(self, address: str) -> int: ...
+
+    def nonce(self, address: str) -> int:
+        """Number of the account's next transaction."""
+        ...
 
     def code_at(self, address: str) -> bytes: ...
 

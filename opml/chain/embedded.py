@@ -123,8 +123,15 @@ class EmbeddedChain:
     def timestamp(self, block: int | None = None) -> int:
         return int(self._header_of(self.block_number() if block is None else block).timestamp)
 
+    def pending(self) -> tuple[int, int]:
+        header = self._chain.header
+        return int(header.block_number), int(header.timestamp)
+
     def balance(self, address: str) -> int:
         return int(self._chain.get_vm().state.get_balance(_canonical(address)))
+
+    def nonce(self, address: str) -> int:
+        return int(self._chain.get_vm().state.get_nonce(_canonical(address)))
 
     def code_at(self, address: str) -> bytes:
         return bytes(self._chain.get_vm().state.get_code(_canonical(address)))

@@ -82,8 +82,19 @@ class RpcChain:
     def timestamp(self, block: int | None = None) -> int:
         return int(self._block("latest" if block is None else hex(block))["timestamp"], 16)
 
+    def pending(self) -> tuple[int, int]:
+        try:
+            block = self._block("pending")
+        except RpcError:
+            block = self._block("latest")
+            return int(block["number"], 16) + 1, int(block["timestamp"], 16) + 1
+        return int(block["number"], 16), int(block["timestamp"], 16)
+
     def balance(self, address: str) -> int:
         return int(self.request("eth_getBalance", to_checksum_address(address), "latest"), 16)
+
+    def nonce(self, address: str) -> int:
+        return int(self.request("eth_getTransactionCount", to_checksum_address(address), "pending"), 16)
 
     def code_at(self, address: str) -> bytes:
         return _bytes(self.request("eth_getCode", to_checksum_address(address), "latest"))
@@ -268,8 +279,7 @@ class RpcChain:
     def _submit(self, fields: dict[str, Any], sender: Signer, where: str) -> tuple[dict[str, Any], bytes]:
         """Sign with a fresh nonce and send; a nonce that was used in the meantime is replaced."""
         for attempt in range(_RESENDS):
-            nonce = int(self.request("eth_getTransactionCount", sender.address, "pending"), 16)
-            fields = {**fields, "nonce": nonce}
+            fields = {**fields, "nonce": self.nonce(sender.address)}
             raw = sender.sign(fields)
             try:
                 self._broadcast(raw)

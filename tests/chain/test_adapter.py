@@ -186,3 +186,9 @@ def test_block_base_fee_is_seen_by_contracts(chain: Any, probe: Contract) -> Non
     number, timestamp, base_fee = chain.call(probe, "time")
     assert number in (chain.block_number(), chain.block_number() + 1) and timestamp >= chain.timestamp()
     assert base_fee > 0 and chain.fees().base_fee > 0
+
+
+def test_pending_block_follows_the_latest(chain: Any) -> None:
+    chain.mine()
+    number, timestamp = chain.pending()
+    assert number == chain.block_number() + 1 and timestamp >= chain.timestamp()

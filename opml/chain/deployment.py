@@ -1,0 +1,136 @@
+"""Where our contracts are on a chain: put there, written to a file, read back and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rlp
+from eth_utils.address import is_checksum_address, to_checksum_address
+from eth_utils.crypto import keccak
+
+from opml.chain.adapter import Chain, Contract, Receipt, Signer
+from opml.chain.artifacts import load_artifact
+from opml.chain.decode import address_bytes, terms_values
+from opml.dispute.types import Terms
+from opml.errors import ChainError, InputError
+
+CONTRACTS = ("StepVerifier", "ModelRegistry", "OpmlOracle", "DisputeGame")
+_FORMAT = "opml deployment 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Addresses (checksummed) of the contracts by name, on which chain, and the block to read logs from."""
+
+    chain_id: int
+    block: int
+    addresses: Mapping[str, str]
+
+    def contract(self, name: str) -> Contract:
+        """One of the contracts with its artifact."""
+        return Contract(self.addresses[name], load_artifact(name))
+
+    def check(self, chain: Chain) -> None:
+        """Raises `ChainError` unless the chain is the deployment's and holds code at every address."""
+        if chain.chain_id != self.chain_id:
+            raise ChainError(
+                f"the deployment is on chain {self.chain_id}, the RPC answers for chain {chain.chain_id}: "
+                "pass the other --rpc-url, or the deployment file of this chain"
+            )
+        for name, address in self.addresses.items():
+            if not chain.code_at(address):
+                raise ChainError(
+                    f"there is no {name} at {address} on chain {self.chain_id}: the deployment file is of "
+                    "another chain, or the chain was reset; deploy again with `opml deploy`"
+                )
+
+    def save(self, file: Path) -> None:
+        """Write as JSON."""
+        content = {
+            "format": _FORMAT,
+            "chainId": self.chain_id,
+            "block": self.block,
+            "contracts": dict(self.addresses),
+        }
+        try:
+            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        except OSError as problem:
+            raise InputError(
+                f"{file} can't be written ({problem}): choose another place with --out"
+            ) from None
+
+    @classmethod
+    def load(cls, file: Path) -> Deployment:
+        """Read what `save` wrote; `InputError` for anything else."""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no deployment file {file}: make one with `opml deploy`, or pass --deployment FILE"
+            ) from None
+        except (OSError, ValueError) as problem:
+            raise InputError(
+                f"{file} is no deployment file ({problem}): pass what `opml deploy` wrote"
+            ) from None
+        try:
+            if content["format"] != _FORMAT:
+                raise ValueError(f"format {content['format']!r}, {_FORMAT!r} expected")
+            chain_id, block, contracts = content["chainId"], content["block"], content["contracts"]
+            if not isinstance(chain_id, int) or not isinstance(block, int):
+                raise ValueError("chainId and block must be integers")
+            for name in CONTRACTS:
+                if not is_checksum_address(contracts[name]):
+                    raise ValueError(f"{name} has no checksummed address")
+        except (KeyError, TypeError, ValueError) as problem:
+            raise InputError(
+                f"{file} is no deployment file ({problem}): pass what `opml deploy` wrote"
+            ) from None
+        return cls(chain_id, block, {name: contracts[name] for name in CONTRACTS})
+
+
+def created_address(sender: str, nonce: int) -> str:
+    """Address of the contract that an account's transaction `nonce` creates."""
+    return str(to_checksum_address(keccak(rlp.encode([address_bytes(sender), nonce]))[12:]))
+
+
+def deploy(
+    chain: Chain,
+    signer: Signer,
+    terms: Terms,
+    on_receipt: Callable[[str, Receipt], None] = lambda name, receipt: None,
+) -> Deployment:
+    """Deploy all contracts: four transactions, one after the other.
+
+    Oracle and game name each other, so the game's address is computed before it exists. Raises `ChainError`.
+    """
+    block = chain.block_number()
+    addresses: dict[str, str] = {}
+
+    def put(name: str, *args: object) -> None:
+        contract, receipt = chain.deploy(load_artifact(name), args, sender=signer)
+        addresses[name] = contract.address
+        on_receipt(name, receipt)
+
+    put("StepVerifier")
+    put("ModelRegistry")
+    game = created_address(signer.address, chain.nonce(signer.address) + 1)
+    put("OpmlOracle", addresses["ModelRegistry"], game)
+    put(
+        "DisputeGame",
+        addresses["OpmlOracle"],
+        addresses["ModelRegistry"],
+        addresses["StepVerifier"],
+        terms_values(terms),
+    )
+    if addresses["DisputeGame"] != game:
+        raise ChainError(
+            f"DisputeGame came to {addresses['DisputeGame']} instead of {game}: {signer.address} sent another "
+            "transaction meanwhile; deploy again with nothing else running"
+        )
+    return Deployment(chain.chain_id, block, addresses)
+
+
+__all__ = ["CONTRACTS", "Deployment", "created_address", "deploy"]
