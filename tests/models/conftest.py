@@ -1,0 +1,31 @@
+"""Fixtures: the real model, and vocabularies made for tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for helper modules beside the tests
+
+NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def smollm2_path() -> Path | None:
+    """The file named by `OPML_MODEL`, else the one that `opml model fetch` keeps; None when there is none."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "opml"
+    for path in (Path(os.environ.get("OPML_MODEL", "-")), cache / NAME):
+        if path.is_file():
+            return path
+    return None
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The path of SmolLM2-135M-Instruct; a test that needs it fails without it."""
+    path = smollm2_path()
+    if path is None:
+        pytest.fail(f"{NAME} is missing: run `opml model fetch`, or name the file in OPML_MODEL")
+    return path
