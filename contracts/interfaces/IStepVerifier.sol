@@ -1,50 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice What one step is computed against: the registered model, the request, the claim.
+/// What a step is checked against: everything comes from storage or from structs whose hash is stored, nothing from the prover.
+/// @param program address of the data contract whose code is `0x00 ‖ program`
+/// @param params word i (u32) is bits `32·(7 − i) …`, word 0 on top
 struct StepContext {
-    /// Data contract that holds the program (0x00 ‖ program).
     address program;
     bytes32 weightsRoot;
+    bytes32 vocabularyRoot;
     bytes32 traceRoot;
     bytes32 promptRoot;
-    bytes32 outputRoot;
     uint32 promptLength;
+    bytes32 outputRoot;
     uint32 outputLength;
-    /// Eight u32 words, word 0 on top.
     uint256 params;
 }
 
-/// @notice Which computation: one element of a committed tensor, or a part of its fold.
+/// Which element, and which part of its fold. States are packed as the big-endian number of their 4 or 8 bytes.
+/// @param position the token position t
+/// @param ordinal number of the slot among the committed slots of the program
+/// @param element flat, row-major number of the element in the slot's tensor
+/// @param mode 0 whole (fold and finish), 1 chunk (terms lo … hi − 1), 2 finish (from the last state)
+/// @param lo first term of the chunk
+/// @param hi one past the last term of the chunk
+/// @param priorTotal the state at the last block boundary at or before lo; in finish mode the last state
+/// @param priorAcc the state at lo if lo isn't a block boundary, else 0
 struct StepTarget {
-    uint32 t;
+    uint32 position;
     uint32 ordinal;
-    /// Flat, row-major.
     uint32 element;
-    /// Fold and finish (`WHOLE`), terms lo … hi − 1 of the fold (`CHUNK`), or finish from the last state (`FINISH`).
     uint8 mode;
     uint32 lo;
     uint32 hi;
-    /// CHUNK: the total at the last block boundary at or before lo, and the accumulator at lo (0 on a boundary).
-    /// FINISH: `priorTotal` is the last state. For max and argmax `priorTotal` is the best so far (ignored at lo = 0).
-    /// A state of one accumulator is the low u32; of two (or value ‖ index) the low u64, the first one on top.
     uint64 priorTotal;
     uint64 priorAcc;
 }
 
-/// @title One step of a computation, executed on chain (`docs/spec.md#5-one-step`).
+/// Executes one step of the machine from openings under the claim's roots (docs/spec.md, One step).
 interface IStepVerifier {
-    /// @notice What the target is, computed from inputs opened by the witness under the context's roots.
-    /// @return result WHOLE and FINISH: the element's stored bits, zero-extended (an i8 of −1 is 0xFF). CHUNK: the state.
-    /// @dev Reverts where the witness is not exactly the one that the specification names; it then decides nothing.
+    /// The value that the step yields. Reverts on a witness that is malformed or does not open what it must, so that a
+    /// failing proof decides nothing.
+    /// @return result whole, finish: the stored bits of the element, zero-extended; chunk: the state
     function step(StepContext calldata context, StepTarget calldata target, bytes calldata witness)
         external
         view
         returns (uint64 result);
 
-    /// @notice The token that the trace's `sample` slot yields for output token j, and the token that was posted.
-    function sampledToken(StepContext calldata context, uint32 j, bytes calldata witness)
+    /// Whether output token j differs from the committed sample slot.
+    function tokenProof(StepContext calldata context, uint32 j, bytes calldata witness)
         external
         view
-        returns (uint32 sampled, uint32 posted);
+        returns (bool fraud);
+
+    /// Whether the slice of the answer that belongs to output token j differs from the token's vocabulary piece.
+    /// The caller has checked the hashes of `answer` and `lengths`.
+    function pieceProof(
+        StepContext calldata context,
+        uint32 j,
+        bytes calldata answer,
+        bytes calldata lengths,
+        bytes calldata witness
+    ) external view returns (bool fraud);
 }
