@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import rlp
 from eth_utils.address import is_checksum_address, to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -93,7 +92,11 @@ class Deployment:
 
 def created_address(sender: str, nonce: int) -> str:
     """Address of the contract that an account's transaction `nonce` creates."""
-    return str(to_checksum_address(keccak(rlp.encode([address_bytes(sender), nonce]))[12:]))
+    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
+    if not 0 < nonce < 0x80:
+        number = bytes([0x80 + len(number)]) + number
+    listed = b"\x94" + address_bytes(sender) + number  # RLP
+    return str(to_checksum_address(keccak(bytes([0xC0 + len(listed)]) + listed)[12:]))
 
 
 def deploy(
@@ -127,8 +130,8 @@ def deploy(
     )
     if addresses["DisputeGame"] != game:
         raise ChainError(
-            f"DisputeGame came to {addresses['DisputeGame']} instead of {game}: {signer.address} sent another "
-            "transaction meanwhile; deploy again with nothing else running"
+            f"DisputeGame came to {addresses['DisputeGame']} instead of {game}: {signer.address} sent something "
+            "else meanwhile; deploy again with nothing else running"
         )
     return Deployment(chain.chain_id, block, addresses)
 

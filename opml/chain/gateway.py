@@ -1,7 +1,7 @@
 """Our contracts on a chain, as the players of `opml.dispute` see them: typed, for one account.
 
-`ChainGateway` implements `opml.dispute.gateway.Gateway`, and adds what a requester needs. All that it knows it
-reads from the chain, so that a process may be stopped and started at any moment.
+`ChainGateway` implements `opml.dispute.gateway.Gateway`, and adds what a requester needs. All that it knows
+it reads from the chain, so that a process may be stopped and started at any moment.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""`opml deploy`"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from opml.cli.options import ChainOptions, KeyOptions, chain_options, json_option, key_options
+from opml.cli.units import SECONDS, WEI, ether
+
+
+@click.command(
+    "deploy",
+    epilog="\b\nExample:\n  opml deploy --rpc-url http://127.0.0.1:8545 --account alice --window 1h",
+)
+@chain_options
+@key_options
+@click.option("--window", type=SECONDS, default="1h", show_default=True, help="Time to challenge a claim in.")
+@click.option(
+    "--clock", type=SECONDS, default="1h", show_default=True, help="Time of each side for its moves."
+)
+@click.option("--fanout", type=click.IntRange(1, 8), default=5, show_default=True, help="Levels a reveal.")
+@click.option("--ceiling", type=WEI, default="20gwei", show_default=True, help="Base fee that bonds cover.")
+@click.option(
+    "--challengers", type=click.IntRange(1, 255), default=4, show_default=True, help="Repaid at most."
+)
+@click.option("--incentive", type=WEI, default="0.001ether", show_default=True, help="Reward beyond gas.")
+@click.option(
+    "--margin", type=WEI, default="0.001ether", show_default=True, help="Cost of a groundless game."
+)
+@json_option
+def command(
+    chain: ChainOptions,
+    key: KeyOptions,
+    window: int,
+    clock: int,
+    fanout: int,
+    ceiling: int,
+    challengers: int,
+    incentive: int,
+    margin: int,
+    as_json: bool,
+) -> None:
+    """Deploy the contracts and write their addresses to the deployment file.
+
+    There is no owner and nothing to upgrade: whoever deploys has no right afterwards.
+    """
+    from opml.chain.adapter import Receipt
+    from opml.chain.deployment import deploy
+    from opml.dispute.types import Terms
+
+    terms = Terms(
+        window=window,
+        submitter_clock=clock,
+        challenger_clock=clock,
+        fanout=fanout,
+        challengers=challengers,
+        ceiling=ceiling,
+        incentive=incentive,
+        margin=margin,
+    )
+    receipts: dict[str, Receipt] = {}
+
+    def report(name: str, receipt: Receipt) -> None:
+        receipts[name] = receipt
+        if not as_json:
+            click.echo(f"{name:14} {receipt.contract}  {receipt.gas_used:>9,} gas")
+
+    made = deploy(chain.connect(), key.signer(), terms, report)
+    made.save(chain.deployment)
+    if as_json:
+        gas = {name: receipt.gas_used for name, receipt in receipts.items()}
+        click.echo(json.dumps({"chainId": made.chain_id, "contracts": dict(made.addresses), "gas": gas}))
+    else:
+        cost = sum(receipt.cost for receipt in receipts.values())
+        click.echo(f"written to {chain.deployment}; gas cost {ether(cost)}")

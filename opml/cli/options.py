@@ -1,0 +1,155 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from opml.chain.adapter import Signer
+    from opml.chain.gateway import ChainGateway
+    from opml.chain.rpc import RpcChain
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+DEPLOYMENT_FILE = Path("opml-deployment.json")
+FILE = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """Which key signs."""
+
+    account: str | None
+    keystore: Path | None
+    password_file: Path | None
+    private_key_env: str | None
+
+    @property
+    def given(self) -> bool:
+        """Whether any key was named."""
+        return any((self.account, self.keystore, self.private_key_env))
+
+    def signer(self) -> Signer:
+        """The key. Raises `InputError`."""
+        from opml.chain.keys import resolve_signer
+
+        return resolve_signer(
+            account=self.account,
+            keystore=self.keystore,
+            password_file=self.password_file,
+            private_key_env=self.private_key_env,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """Which chain, and where our contracts are on it."""
+
+    rpc_urls: tuple[str, ...]
+    confirmations: int
+    deployment: Path
+
+    def connect(self) -> RpcChain:
+        """The chain. Raises `InputError` where no URL is given, `ChainError` where none answers."""
+        from opml.chain.rpc import Patience, RpcChain
+
+        urls = self.rpc_urls or tuple(os.environ.get("ETH_RPC_URL", "").replace(",", " ").split())
+        return RpcChain(urls, patience=Patience(confirmations=self.confirmations))
+
+    def gateway(self, signer: Signer | None) -> ChainGateway:
+        """The contracts of the deployment file. Raises `InputError` or `ChainError`."""
+        from opml.chain.deployment import Deployment
+        from opml.chain.gateway import ChainGateway
+
+        return ChainGateway(self.connect(), Deployment.load(self.deployment), signer)
+
+
+def chain_options(function: Command) -> Command:
+    """Adds the options of a chain; the command gets them as `chain: ChainOptions`."""
+
+    @click.option(
+        "--rpc-url",
+        "rpc_urls",
+        multiple=True,
+        help="JSON-RPC of the chain; may be repeated, later ones stand in. [env: ETH_RPC_URL]",
+    )
+    @click.option(
+        "--confirmations",
+        default=0,
+        show_default=True,
+        type=click.IntRange(0),
+        help="Blocks to wait for on top of each transaction.",
+    )
+    @click.option(
+        "--deployment",
+        type=FILE,
+        default=DEPLOYMENT_FILE,
+        show_default=True,
+        help="The file of addresses that `opml deploy` writes.",
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any, rpc_urls: tuple[str, ...], confirmations: int, deployment: Path, **others: Any
+    ) -> Any:
+        return function(*args, chain=ChainOptions(rpc_urls, confirmations, deployment), **others)
+
+    return wrapped
+
+
+def key_options(function: Command) -> Command:
+    """Adds the options of a key; the command gets them as `key: KeyOptions`."""
+
+    @click.option("--account", help="Key file of this name in ~/.foundry/keystores, as `cast` has them.")
+    @click.option("--keystore", type=FILE, help="Key file (Web3 secret storage).")
+    @click.option("--password-file", type=FILE, help="File with its password; asked for otherwise.")
+    @click.option(
+        "--private-key-env", metavar="VAR", help="Environment variable with a key, for throw-away keys."
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        account: str | None,
+        keystore: Path | None,
+        password_file: Path | None,
+        private_key_env: str | None,
+        **others: Any,
+    ) -> Any:
+        return function(*args, key=KeyOptions(account, keystore, password_file, private_key_env), **others)
+
+    return wrapped
+
+
+def engine_options(function: Command) -> Command:
+    """Adds `engine` and `threads`."""
+    function = click.option(
+        "--threads", type=click.IntRange(1), help="Threads of the soft and native engines; all by default."
+    )(function)
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "reference", "soft", "native"]),
+        default="auto",
+        show_default=True,
+        help="Which executor computes; all give the same bits.",
+    )(function)
+
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+
+__all__ = [
+    "DEPLOYMENT_FILE",
+    "FILE",
+    "ChainOptions",
+    "KeyOptions",
+    "chain_options",
+    "engine_options",
+    "json_option",
+    "key_options",
+]
