@@ -3,14 +3,19 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels.hpp"
+#include "machine.hpp"
 #include "selftest.hpp"
 
 namespace nb = nanobind;
@@ -126,6 +131,171 @@ nb::bytes keccak256(nb::bytes data) {
 }
 
 
+// Python buffers that stay locked in place.
+class Buffers {
+ public:
+  Buffers() = default;
+  Buffers(const Buffers&) = delete;
+  Buffers& operator=(const Buffers&) = delete;
+  ~Buffers() {
+    for (Py_buffer& b : held_) PyBuffer_Release(&b);
+  }
+  std::span<const uint8_t> add(nb::handle object) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_SIMPLE) != 0) throw nb::python_error();
+    held_.push_back(view);
+    return {static_cast<const uint8_t*>(view.buf), static_cast<size_t>(view.len)};
+  }
+
+ private:
+  std::vector<Py_buffer> held_;
+};
+
+class PyMachine {
+ public:
+  PyMachine(nb::bytes program, nb::sequence weights, const std::string& engine, int threads, const std::string& level) {
+    if (threads < 1 || threads > 256) throw nb::value_error("threads: expected 1 ... 256");
+    const opml::Kernels& k = kernels_for(engine, level);
+    std::vector<std::span<const uint8_t>> spans;
+    for (nb::handle weight : weights) spans.push_back(buffers.add(weight));
+    const std::span<const uint8_t> code{static_cast<const uint8_t*>(program.data()), program.size()};
+    const std::string fault = machine.open(code, std::move(spans), k, threads);
+    if (!fault.empty()) throw nb::value_error(fault.c_str());
+  }
+  Buffers buffers;
+  opml::Machine machine;
+};
+
+nb::bytes bytes_of(const opml::Digest& d) { return nb::bytes(d.data(), d.size()); }
+
+class PySession {
+ public:
+  PySession(PyMachine& owner, std::vector<uint32_t> params, const std::vector<std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>>& faults)
+      : machine_(owner.machine), session_(owner.machine, check(owner, params), faults_of(owner, faults)) {}
+
+  std::vector<uint32_t> feed(const std::vector<uint32_t>& tokens, uint32_t yields_from, bool commit) {
+    const uint32_t first = session_.length();
+    if (tokens.size() > machine_.program().limit - first) throw nb::value_error("feed: more positions than the program's limit");
+    if (commit && session_.position_roots().size() != first) throw nb::value_error("feed: earlier positions were not committed");
+    if (first > 0 && std::max(yields_from, session_.yields_from()) > first && yields_from != session_.yields_from())
+      throw nb::value_error("feed: yields_from differs from before");
+    opml::Session::Options options{yields_from, commit, {}};
+    auto next_check = std::chrono::steady_clock::now() + kCheckEvery;
+    options.interrupted = [&next_check] {
+      if (std::chrono::steady_clock::now() < next_check) return false;
+      next_check = std::chrono::steady_clock::now() + kCheckEvery;
+      nb::gil_scoped_acquire gil;
+      return PyErr_CheckSignals() != 0;
+    };
+    bool complete;
+    {
+      nb::gil_scoped_release release;
+      complete = session_.feed(tokens, options);
+    }
+    if (!complete) throw nb::python_error();
+    std::vector<uint32_t> samples;
+    for (uint32_t t = first; t < session_.length(); ++t)
+      if (const auto sample = session_.sample(t)) samples.push_back(*sample);
+    return samples;
+  }
+
+  uint32_t decode(uint32_t token, bool commit) {
+    const uint32_t from = std::min(session_.yields_from(), session_.length());
+    return feed({token}, from, commit).back();
+  }
+
+  uint32_t sample(uint32_t position) const {
+    const auto found = session_.sample(position);
+    if (!found) throw nb::index_error("sample: the position yields no token");
+    return *found;
+  }
+
+  nb::list position_roots() const {
+    nb::list z;
+    for (const opml::Digest& d : session_.position_roots()) z.append(bytes_of(d));
+    return z;
+  }
+
+  nb::bytes trace_root(std::optional<uint32_t> positions) {
+    const auto known = static_cast<uint32_t>(session_.position_roots().size());
+    if (positions.value_or(known) > known) throw nb::value_error("trace_root: not that many positions were committed");
+    return bytes_of(session_.trace_root(positions.value_or(known)));
+  }
+
+  nb::dict recompute(uint32_t position) {
+    check_position(position);
+    std::vector<std::vector<uint8_t>> slots;
+    {
+      nb::gil_scoped_release release;
+      session_.recompute(position, &slots, nullptr);
+    }
+    nb::dict z;
+    for (size_t s = 0; s < slots.size(); ++s)
+      if (!slots[s].empty()) z[nb::int_(s)] = nb::bytes(slots[s].data(), slots[s].size());
+    return z;
+  }
+
+  nb::list slot_roots(uint32_t position) {
+    check_position(position);
+    std::vector<opml::Digest> roots;
+    {
+      nb::gil_scoped_release release;
+      session_.recompute(position, nullptr, &roots);
+    }
+    nb::list z;
+    for (const opml::Digest& d : roots) z.append(bytes_of(d));
+    return z;
+  }
+
+  uint32_t length() const { return session_.length(); }
+  const std::vector<uint32_t>& tokens() const { return session_.tokens(); }
+
+ private:
+  static constexpr std::chrono::milliseconds kCheckEvery{50};
+
+  static std::vector<uint32_t> check(const PyMachine& owner, const std::vector<uint32_t>& params) {
+    if (params.size() > 8) throw nb::value_error("params: expected at most 8 words");
+    (void)owner;
+    return params;
+  }
+  static std::vector<opml::Fault> faults_of(const PyMachine& owner,
+                                            const std::vector<std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>>& faults) {
+    std::vector<opml::Fault> z;
+    for (const auto& [position, slot, element, mask] : faults) {
+      const auto& slots = owner.machine.program().slots;
+      if (slot >= slots.size()) throw nb::value_error("faults: no such slot");
+      if (element >= uint64_t{slots[slot].code->rows.n} * slots[slot].code->cols.at(position))
+        throw nb::value_error("faults: no such element");
+      z.push_back({position, slot, element, mask});
+    }
+    return z;
+  }
+  void check_position(uint32_t position) const {
+    if (position >= session_.length()) throw nb::index_error("the position was not fed");
+  }
+
+  opml::Machine& machine_;
+  opml::Session session_;
+};
+
+nb::bytes tensor_root(nb::handle data, uint64_t rows, uint64_t row_bytes, uint64_t leaf_bytes, int leaf_tag, int node_tag) {
+  Buffers buffers;
+  const auto bytes = buffers.add(data);
+  if (rows == 0 || row_bytes == 0 || leaf_bytes == 0 || rows > bytes.size() || row_bytes > bytes.size() ||
+      rows * row_bytes != bytes.size())
+    throw nb::value_error("data: expected rows * row_bytes bytes");
+  const opml::Kernels& k = kernels_for("soft", "auto");
+  opml::Digest root;
+  {
+    nb::gil_scoped_release release;
+    const opml::Cut cut{bytes.data(), rows, row_bytes, leaf_bytes, root.data()};
+    const auto node = static_cast<opml::Tag>(node_tag);
+    opml::HashScratch scratch;
+    opml::tensor_roots(k, &cut, 1, static_cast<opml::Tag>(leaf_tag), node, opml::Padding(k, node), scratch);
+  }
+  return bytes_of(root);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -156,4 +326,32 @@ NB_MODULE(_native, m) {
   m.def("keccak256_many", &keccak256_many, "messages"_a, "tag"_a, "level"_a = "auto",
         "keccak256(tag || message) of each row of uint8 [N, length]; uint8 [N, 32].");
   m.def("keccak256", &keccak256, "data"_a, "keccak256 of at least one byte.");
+
+  m.def("tensor_root", &tensor_root, "data"_a, "rows"_a, "row_bytes"_a, "leaf_bytes"_a, "leaf_tag"_a, "node_tag"_a,
+        "Root of a tensor cut row by row into leaves of leaf_bytes (docs/spec.md#42-trees).");
+  nb::class_<PyMachine>(m, "Machine", "A program with its weights, ready to run; weights are used in place.")
+      .def(nb::init<nb::bytes, nb::sequence, const std::string&, int, const std::string&>(), "program"_a, "weights"_a,
+           "engine"_a = "native", "threads"_a = 1, "level"_a = "auto",
+           "program: encoded. weights: buffers in the order of the weights tree. Raises ValueError for a bad program or\n"
+           "weights, RuntimeError where the engine can't run here.")
+      .def(
+          "new_session",
+          [](PyMachine& machine, std::vector<uint32_t> params,
+             const std::vector<std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>>& faults) {
+            return new PySession(machine, std::move(params), faults);
+          },
+          "params"_a = std::vector<uint32_t>{}, "faults"_a = std::vector<std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>>{},
+          nb::keep_alive<0, 1>(), nb::rv_policy::take_ownership,
+          "params: request words. faults: (position, slot, element, xor) applied to stored values as they are computed.");
+  nb::class_<PySession>(m, "Session", "One run: tokens go in, samples and position roots come out.")
+      .def("feed", &PySession::feed, "tokens"_a, "yields_from"_a, "commit"_a = true,
+           "Computes the next positions as one batch; the samples of those positions t >= yields_from.")
+      .def("decode", &PySession::decode, "token"_a, "commit"_a = true, "Computes one yielding position; its sample.")
+      .def("sample", &PySession::sample, "position"_a, "The token that a position yielded.")
+      .def("position_roots", &PySession::position_roots, "Roots of all committed positions, 32 bytes each.")
+      .def("trace_root", &PySession::trace_root, "positions"_a = nb::none(), "Root over the first positions (default: all).")
+      .def("recompute", &PySession::recompute, "position"_a, "Stored bytes of every slot of one position, by slot number.")
+      .def("slot_roots", &PySession::slot_roots, "position"_a, "Tensor roots of one position, by ordinal.")
+      .def_prop_ro("length", &PySession::length, "Positions computed.")
+      .def_prop_ro("tokens", &PySession::tokens, "Tokens fed.");
 }

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "keccak.hpp"
-#include "scalar_ops.hpp"
+#include "plan.hpp"
 
 namespace opml {
 
@@ -18,6 +18,9 @@ struct Kernels {
   void (*eval_program)(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs, int n_inputs, const uint32_t* pool,
                        int n_pool, uint32_t* out, uint64_t n);
   void (*keccak)(const HashJob* jobs, uint64_t n);
+  uint64_t workspace_bytes;  // of one thread, 64-byte aligned
+  // The generic path: any instruction form.
+  void (*run_slot)(const SlotPlan& plan, const Range& range, void* workspace);
 };
 
 // The table of a level; null where this build or this processor lacks it.

@@ -6,7 +6,7 @@
 
 #include "hardfloat.hpp"
 #include "kernels.hpp"
-#include "scalar_eval.hpp"
+#include "slot_eval.hpp"
 #if defined(__AVX512F__)
 #include "keccak_avx512.hpp"
 #elif defined(__AVX2__)
@@ -36,12 +36,18 @@ void eval_program(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs,
     const int take = n - start < kLanes ? static_cast<int>(n - start) : kLanes;
     for (int i = 0; i < n_inputs; ++i)
       std::memcpy(registers[i].v, inputs[i] + start, static_cast<size_t>(take) * sizeof(uint32_t));
-    eval_ops<A>(ops, n_ops, n_inputs, registers, constants, take);
+    eval_ops<A>(ops, n_ops, n_inputs, registers, constants[0].v, take);
     std::memcpy(out + start, registers[n_inputs + n_ops - 1].v, static_cast<size_t>(take) * sizeof(uint32_t));
   }
 }
 
 template <Arithmetic A>
-inline constexpr Kernels kKernels = {eval_program<A>, keccak_many<KeccakWords>};
+void run_slot(const SlotPlan& plan, const Range& range, void* workspace) {
+  SlotEval<A>(plan, *static_cast<typename SlotEval<A>::Workspace*>(workspace)).run(range);
+}
+
+template <Arithmetic A>
+inline constexpr Kernels kKernels = {eval_program<A>, keccak_many<KeccakWords>, sizeof(typename SlotEval<A>::Workspace),
+                                     run_slot<A>};
 
 OPML_LEVEL_END

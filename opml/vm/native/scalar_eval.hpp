@@ -6,9 +6,6 @@
 
 OPML_LEVEL_BEGIN
 
-inline constexpr int kLanes = 256;    // most lanes of a block
-inline constexpr int kLaneStep = 16;  // lane counts are rounded up to this, so that loops need no tail
-
 struct alignas(64) Lanes {
   uint32_t v[kLanes];
 };
@@ -64,11 +61,13 @@ void eval_op(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b
   }
 }
 
-// Runs ops on n lanes. Registers 0 ... inputs - 1 are filled; each op appends one. `pool` holds constants spread over
-// all lanes, so that every operand is an array.
+// Runs ops on n lanes. Registers 0 ... inputs - 1 are filled; each op appends one. `pool` holds each constant spread over
+// kLanes words, so that every operand is an array.
 template <Arithmetic A>
-void eval_ops(const ScalarOp* ops, int n_ops, int inputs, Lanes* registers, const Lanes* pool, int n) {
-  const auto operand = [=](uint8_t x) { return x < kMaxRegisters ? registers[x].v : pool[x - kMaxRegisters].v; };
+void eval_ops(const ScalarOp* ops, int n_ops, int inputs, Lanes* registers, const uint32_t* pool, int n) {
+  const auto operand = [=](uint8_t x) -> const uint32_t* {
+    return x < kMaxRegisters ? registers[x].v : pool + (x - kMaxRegisters) * kLanes;
+  };
   for (int i = 0; i < n_ops; ++i) {
     const ScalarOp& o = ops[i];
     eval_op<A>(o.op, registers[inputs + i].v, operand(o.a), operand(o.b), operand(o.c), n);

@@ -30,6 +30,8 @@ inline constexpr uint8_t kOpArity[] = {
 
 inline constexpr int kOps = sizeof(kOpArity);
 inline constexpr int kMaxRegisters = 128;
+inline constexpr int kLanes = 256;    // most lanes of a block
+inline constexpr int kLaneStep = 16;  // lane counts are rounded up to this, so that loops need no tail
 
 struct ScalarOp {
   Op op;

@@ -1,0 +1,221 @@
+// Blocks of lanes: loading operands into registers and storing results.
+#pragma once
+
+#include <cstring>
+
+#include "hardfloat.hpp"
+#include "plan.hpp"
+#include "scalar_eval.hpp"
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+OPML_LEVEL_BEGIN
+
+// Loading: storage format to register, n consecutive elements. Lanes up to the next multiple of kLaneStep may hold
+// anything.
+
+inline uint32_t load_element(Format f, const uint8_t* data, uint64_t i) {
+  uint32_t word;
+  uint16_t half;
+  switch (f) {
+    case Format::f32:
+      std::memcpy(&word, data + 4 * i, 4);
+      return soft::canonical({word}).bits;
+    case Format::f16:
+      std::memcpy(&half, data + 2 * i, 2);
+      return soft::from_f16(half).bits;
+    case Format::bf16:
+      std::memcpy(&half, data + 2 * i, 2);
+      return soft::from_bf16(half).bits;
+    case Format::i32:
+      std::memcpy(&word, data + 4 * i, 4);
+      return word;
+    case Format::i8: return static_cast<uint32_t>(static_cast<int32_t>(static_cast<int8_t>(data[i])));
+  }
+  return 0;
+}
+
+template <Arithmetic A>
+void load_run(Format f, const uint8_t* data, uint64_t first, int n, uint32_t* __restrict z) {
+  const uint8_t* from = data + first * format_bytes(f);
+  switch (f) {
+    case Format::f32:
+      std::memcpy(z, from, static_cast<size_t>(n) * 4);
+      for (int i = 0; i < n; ++i) z[i] = soft::canonical({z[i]}).bits;
+      return;
+    case Format::i32: std::memcpy(z, from, static_cast<size_t>(n) * 4); return;
+    case Format::f16: {
+      int i = 0;
+#if defined(__F16C__)
+      if constexpr (A::hardware) {
+        for (; i + 8 <= n; i += 8) {
+          const __m256 x = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i)));
+          const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+          const __m256 canonical = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(soft::kNan)));
+          _mm256_storeu_ps(reinterpret_cast<float*>(z + i), _mm256_blendv_ps(x, canonical, nan));
+        }
+      }
+#endif
+      for (; i < n; ++i) z[i] = load_element(Format::f16, from, static_cast<uint64_t>(i));
+      return;
+    }
+    case Format::bf16: {
+      for (int i = 0; i < n; ++i) {
+        uint16_t half;
+        std::memcpy(&half, from + 2 * i, 2);
+        z[i] = soft::from_bf16(half).bits;
+      }
+      return;
+    }
+    case Format::i8: {
+      for (int i = 0; i < n; ++i) z[i] = static_cast<uint32_t>(static_cast<int32_t>(static_cast<int8_t>(from[i])));
+      return;
+    }
+  }
+}
+
+// Storing: n consecutive elements from registers.
+template <Arithmetic A>
+void store_run(Format f, uint8_t* data, uint64_t first, int n, const uint32_t* __restrict x) {
+  uint8_t* to = data + first * format_bytes(f);
+  switch (f) {
+    case Format::f32: {
+      for (int i = 0; i < n; ++i) {
+        const uint32_t word = soft::canonical({x[i]}).bits;
+        std::memcpy(to + 4 * i, &word, 4);
+      }
+      return;
+    }
+    case Format::i32: std::memcpy(to, x, static_cast<size_t>(n) * 4); return;
+    case Format::f16: {
+      int i = 0;
+#if defined(__F16C__)
+      if constexpr (A::hardware) {
+        for (; i + 8 <= n; i += 8) {
+          const __m256 v = _mm256_loadu_ps(reinterpret_cast<const float*>(x + i));
+          const __m256 nan = _mm256_cmp_ps(v, v, _CMP_UNORD_Q);
+          const __m256 canonical = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(soft::kNan)));
+          const __m128i h = _mm256_cvtps_ph(_mm256_blendv_ps(v, canonical, nan), _MM_FROUND_TO_NEAREST_INT);
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i), h);
+        }
+      }
+#endif
+      for (; i < n; ++i) {
+        const uint16_t half = soft::to_f16({x[i]});
+        std::memcpy(to + 2 * i, &half, 2);
+      }
+      return;
+    }
+    case Format::bf16: {
+      for (int i = 0; i < n; ++i) {
+        const uint16_t half = soft::to_bf16({x[i]});
+        std::memcpy(to + 2 * i, &half, 2);
+      }
+      return;
+    }
+    case Format::i8: {
+      for (int i = 0; i < n; ++i) {
+        const auto v = static_cast<int32_t>(x[i]);
+        to[i] = static_cast<uint8_t>(v < -128 ? -128 : v > 127 ? 127 : v);
+      }
+      return;
+    }
+  }
+}
+
+// One element of a block-quantised weight read alone: fma(i2f(q), d, m), q with the format's offset subtracted.
+struct Unit {
+  uint32_t d, m;
+  int q;
+};
+inline Unit unit_element(WeightFormat f, const uint8_t* unit, uint32_t i) {
+  uint16_t d, m = 0;
+  std::memcpy(&d, unit, 2);
+  const uint32_t half = i & 15, high = i >> 4;
+  int q = 0;
+  switch (f) {
+    case WeightFormat::q4_0: q = ((unit[2 + half] >> (4 * high)) & 15) - 8; break;
+    case WeightFormat::q4_1:
+      std::memcpy(&m, unit + 2, 2);
+      q = (unit[4 + half] >> (4 * high)) & 15;
+      break;
+    case WeightFormat::q5_0:
+      q = (((unit[6 + half] >> (4 * high)) & 15) | ((unit[2 + i / 8] >> (i % 8) & 1) << 4)) - 16;
+      break;
+    case WeightFormat::q5_1:
+      std::memcpy(&m, unit + 2, 2);
+      q = ((unit[8 + half] >> (4 * high)) & 15) | ((unit[4 + i / 8] >> (i % 8) & 1) << 4);
+      break;
+    case WeightFormat::q8_0: q = static_cast<int8_t>(unit[2 + i]); break;
+    default: break;
+  }
+  return {soft::from_f16(d).bits, soft::from_f16(m).bits, q};
+}
+
+template <Arithmetic A>
+inline uint32_t load_quantised(WeightFormat f, const uint8_t* data, uint64_t i) {
+  const Unit u = unit_element(f, data + i / 32 * unit_bytes(f), static_cast<uint32_t>(i % 32));
+  return A::store(A::fma(A::from_i32(u.q), A::load(u.d), A::load(u.m)));
+}
+
+constexpr uint32_t divide(uint32_t x, const PlanTerm& t) { return static_cast<uint32_t>((x * t.magic) >> t.shift); }
+
+// A block of lanes is up to kLanes elements of a tensor that follow each other, or one element at up to kLanes values of k.
+enum class Along : uint8_t { c, k, flat };  // c: all in one row; flat: over rows and positions
+
+struct Places {
+  Along along;
+  int n;
+  uint32_t p, r, c, k;  // of the first lane: position in the chunk, row, column, fold index
+  uint32_t lane_p[kLanes], lane_r[kLanes], lane_c[kLanes];  // flat only
+};
+
+// The elements that an operand reads in a block of lanes.
+enum class Pattern : uint8_t { same, run, scattered };
+
+struct Address {
+  Pattern pattern;
+  uint64_t first;       // same and run
+  uint64_t at[kLanes];  // scattered
+};
+
+inline void fill(uint32_t* z, int n, uint32_t value) {
+  n = (n + kLaneStep - 1) & ~(kLaneStep - 1);
+  for (int i = 0; i < n; ++i) z[i] = value;
+}
+
+template <Arithmetic A>
+void gather(const Source& s, const Address& address, uint64_t offset, int n, uint32_t* z) {
+  const uint64_t first = address.first + offset;
+  if (s.reads == Reads::quantised) {
+    switch (address.pattern) {
+      case Pattern::same: fill(z, n, load_quantised<A>(s.units, s.data, first)); return;
+      case Pattern::run:
+        for (int i = 0; i < n; ++i) z[i] = load_quantised<A>(s.units, s.data, first + static_cast<uint64_t>(i));
+        return;
+      case Pattern::scattered:
+        for (int i = 0; i < n; ++i) z[i] = load_quantised<A>(s.units, s.data, address.at[i] + offset);
+        return;
+    }
+  }
+  switch (address.pattern) {
+    case Pattern::same: fill(z, n, load_element(s.format, s.data, first)); return;
+    case Pattern::run: load_run<A>(s.format, s.data, first, n, z); return;
+    case Pattern::scattered: break;
+  }
+  switch (s.format) {
+#define OPML_SCATTERED(f) \
+  case f:                 \
+    for (int i = 0; i < n; ++i) z[i] = load_element(f, s.data, address.at[i] + offset); \
+    return;
+    OPML_SCATTERED(Format::f32)
+    OPML_SCATTERED(Format::f16)
+    OPML_SCATTERED(Format::bf16)
+    OPML_SCATTERED(Format::i32)
+    OPML_SCATTERED(Format::i8)
+#undef OPML_SCATTERED
+  }
+}
+
+OPML_LEVEL_END

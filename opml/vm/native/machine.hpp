@@ -1,0 +1,138 @@
+// A program with its weights, ready to run; and the state of one run.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+#include "merkle.hpp"
+#include "plan.hpp"
+#include "program.hpp"
+#include "thread_pool.hpp"
+
+namespace opml {
+
+template <class T>
+struct AlignedArray {
+  struct Free {
+    void operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T[], Free> data;
+  size_t size = 0;
+  void reset(size_t n) {
+    data.reset(static_cast<T*>(::operator new[](n * sizeof(T), std::align_val_t{64})));
+    size = n;
+  }
+};
+
+// Everything that runs share: decoded program, weights, kernels, threads. One session runs at a time.
+class Machine {
+ public:
+  // What is wrong, or nothing. Weights stay where they are and must outlive the machine.
+  std::string open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights, const Kernels& kernels,
+                   int threads);
+
+  const Program& program() const { return program_; }
+  const std::vector<std::span<const uint8_t>>& weights() const { return weights_; }
+
+ private:
+  friend class Session;
+
+  Program program_;
+  std::vector<std::span<const uint8_t>> weights_;
+  const Kernels* kernels_ = nullptr;
+  std::unique_ptr<ThreadPool> pool_;
+  std::vector<AlignedArray<uint8_t>> workspaces_;  // one a thread
+  std::vector<HashScratch> scratch_;               // one a thread
+  AlignedArray<uint32_t> constants_;
+  std::optional<Padding> tensor_padding_, position_padding_, trace_padding_;
+  std::vector<uint8_t> kept_;         // by slot: a window reads it, so that every position's tensor stays
+  std::vector<uint32_t> last_reader_;  // by slot: the last slot that reads it here
+  std::vector<uint32_t> entry_end_;    // by entry: its last slot
+  std::mutex running_;
+};
+
+// Falsifies one stored element as soon as it is computed: all later readers see it.
+struct Fault {
+  uint32_t position, slot;
+  uint64_t element;
+  uint32_t mask;
+};
+
+// Slots of a chunk of positions with their memory. Rebuilt only when sizes change.
+struct ChunkPlan {
+  uint32_t positions = 0, first_yield = 0;  // chunk positions from first_yield on yield
+  uint64_t extent_limit = 0;                // sizes are enough for t below this
+  uint64_t store_version = 0;               // of the memory of kept slots
+  Chunk chunk{};
+  std::vector<SlotPlan> slots;
+  std::vector<Source> sources;
+  std::vector<std::pair<size_t, uint32_t>> kept_sources;  // sources that read a kept slot here: they move with the chunk
+  AlignedArray<uint8_t> arena;
+};
+
+class Session {
+ public:
+  Session(Machine& machine, std::vector<uint32_t> params, std::vector<Fault> faults);
+
+  struct Options {
+    uint32_t yields_from;  // positions t >= yields_from yield
+    bool commit;           // compute position roots
+    std::function<bool()> interrupted;
+  };
+  // Computes the next positions. False when interrupted; the positions that were completed stay.
+  bool feed(std::span<const uint32_t> tokens, const Options& options);
+
+  // Computes one position that was fed before once more and keeps every slot. `slots` gets the stored bytes by slot
+  // number, empty where the position lacks it; `roots` the tensor roots of the committed slots.
+  void recompute(uint32_t position, std::vector<std::vector<uint8_t>>* slots, std::vector<Digest>* roots);
+
+  uint32_t length() const { return static_cast<uint32_t>(tokens_.size()); }
+  uint32_t yields_from() const { return yields_from_; }
+  std::optional<uint32_t> sample(uint32_t position) const;
+  const std::vector<Digest>& position_roots() const { return roots_; }
+  Digest trace_root(uint32_t positions);
+  const std::vector<uint32_t>& tokens() const { return tokens_; }
+
+  // Room for all slots of a chunk, beyond which it is cut; at least one position runs.
+  static constexpr uint64_t kArenaBytes = 48 << 20;
+  static constexpr uint32_t kMostPositions = 128;
+
+ private:
+  struct Memory {
+    std::vector<uint64_t> offset;
+    uint64_t bytes;
+  };
+  Memory lay_out(uint32_t sized_for, uint32_t positions, uint32_t yielding) const;
+  uint32_t chunk_size(uint32_t first, size_t wanted) const;
+  uint32_t first_yield(uint32_t first, uint32_t positions) const;
+  void plan(ChunkPlan& p, uint32_t first, uint32_t positions);
+  void place_kept(ChunkPlan& p);
+  void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to);
+  void run_slot(ChunkPlan& p, uint32_t slot);
+  void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;
+  void commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, Digest* slot_roots);
+  void close_positions(const Digest* slot_roots, uint32_t positions, Digest* roots);
+  bool exists(uint32_t slot, uint32_t t) const {
+    return !machine_.program_.slots[slot].code->yields || t >= yields_from_;
+  }
+
+  Machine& machine_;
+  std::vector<uint32_t> params_;
+  std::multimap<uint32_t, Fault> faults_;  // by slot
+  std::vector<uint32_t> tokens_, samples_;
+  uint32_t yields_from_ = 0xFFFFFFFF;
+  std::vector<Digest> roots_;
+  std::vector<std::vector<uint8_t>> store_;  // by slot: kept tensors of all positions
+  uint64_t store_version_ = 1;               // counts reallocations
+  ChunkPlan batch_, single_;
+};
+
+}  // namespace opml

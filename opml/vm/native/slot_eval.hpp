@@ -1,0 +1,481 @@
+// Any instruction form, evaluated in blocks of lanes: the definition that every fast kernel is tested against.
+//
+// Lanes are outputs where there are many of them, else the terms of one output; either way each output's fold keeps the
+// canonical order of docs/spec.md#34-one-element.
+#pragma once
+
+#include "lanes.hpp"
+
+OPML_LEVEL_BEGIN
+
+template <Arithmetic A>
+class SlotEval {
+ public:
+  using Value = typename A::Value;
+  static constexpr int kChains = 8;  // folds that advance side by side
+
+  // What one thread needs, too large for a stack frame.
+  struct Workspace {
+    Lanes registers[kMaxRegisters];
+    Address addresses[kMaxRegisters];
+    Places places, term_places;
+    Value acc[2][kLanes], total[2][kLanes];
+    Lanes best, best_index;
+    Lanes chain_a[kChains], chain_b[kChains];
+    int chain_length[kChains], chain_lane[kChains];
+  };
+
+  SlotEval(const SlotPlan& plan, Workspace& w) : plan_(plan), w_(w) {}
+
+  void run(const Range& range) {
+    each_block(range, [this](uint64_t first) {
+      fold();
+      finish(first);
+    });
+  }
+
+  // The accumulators are given: of element e of chunk position p, raw_j[p * raw_stride + (e ^ mask_j)].
+  void finish_from(const Range& range, const uint32_t* raw0, const uint32_t* raw1, uint32_t mask1, uint64_t raw_stride) {
+    const uint64_t elements = plan_.elements(plan_.chunk->first + range.first_p);
+    each_block(range, [&](uint64_t first) {
+      const uint32_t* raw[] = {raw0, raw1};
+      for (int j = 0; j < plan_.accumulators; ++j) {
+        const uint64_t mask = j == 0 ? 0 : mask1;
+        uint64_t p = first / plan_.stride, e = first % plan_.stride;
+        for (int i = 0; i < w_.places.n; ++i) {
+          w_.registers[j].v[i] = raw[j][p * raw_stride + (e ^ mask)];
+          if (++e == elements) e = 0, ++p;
+        }
+      }
+      finish(first);
+    });
+  }
+
+ private:
+  uint32_t t() const { return plan_.chunk->first + w_.places.p; }
+
+  // Cuts a range into blocks; `each` gets the flat number of the block's first element in the chunk's storage.
+  template <class Each>
+  void each_block(const Range& range, Each each) {
+    Places& at = w_.places;
+    const uint32_t cols = plan_.cols.at(plan_.chunk->first + range.first_p);
+    const bool rowwise = cols >= 64 || !plan_.uniform;
+    const uint64_t elements = plan_.elements(plan_.chunk->first + range.first_p);
+    if (rowwise) {
+      at.along = Along::c;
+      for (uint32_t p = range.first_p; p < range.last_p; ++p) {
+        for (uint64_t e = range.from; e < range.to;) {
+          at.p = p;
+          at.r = static_cast<uint32_t>(e / cols);
+          at.c = static_cast<uint32_t>(e % cols);
+          const uint64_t row_end = (at.r + uint64_t{1}) * cols, end = row_end < range.to ? row_end : range.to;
+          at.n = static_cast<int>(end - e < kLanes ? end - e : kLanes);
+          each(p * plan_.stride + e);
+          e += static_cast<uint64_t>(at.n);
+        }
+      }
+      return;
+    }
+    at.along = Along::flat;
+    const bool whole = range.from == 0 && range.to == elements;  // blocks may then run from one position into the next
+    for (uint32_t p = range.first_p; p < range.last_p;) {
+      const uint64_t end = whole ? (range.last_p - p) * elements : range.to;
+      for (uint64_t f = whole ? 0 : range.from; f < end; f += kLanes) {
+        at.n = static_cast<int>(end - f < kLanes ? end - f : kLanes);
+        at.p = p + static_cast<uint32_t>(f / elements);
+        at.r = static_cast<uint32_t>(f % elements / cols);
+        at.c = static_cast<uint32_t>(f % cols);
+        uint32_t lane_p = at.p, r = at.r, c = at.c;
+        for (int i = 0; i < at.n; ++i) {
+          at.lane_p[i] = lane_p;
+          at.lane_r[i] = r;
+          at.lane_c[i] = c;
+          if (++c == cols) {
+            c = 0;
+            if (++r == plan_.rows.n) r = 0, ++lane_p;
+          }
+        }
+        each(p * plan_.stride + f);
+      }
+      p = whole ? range.last_p : p + 1;
+    }
+  }
+
+  static uint64_t mul_of(const PlanTerm& term, const Source& s, uint32_t position_t) {
+    return term.mul == kRow ? s.row.at(position_t) : term.mul;
+  }
+
+  // The address without the terms of k (lanes along c, or flat) or with them (lanes along k), and without axis i.
+  void locate(const Source& s, const Places& at, Address& z) const {
+    const uint32_t first_t = plan_.chunk->first + at.p;
+    uint64_t first = s.base;
+    if (s.window == Window::here) {
+      first += at.along == Along::flat ? 0 : at.p * s.stride;
+    } else {
+      const Extent along = s.window == Window::over_k ? plan_.k : plan_.cols;
+      first += (first_t + 1 - along.at(first_t)) * s.stride;
+    }
+    if (at.along == Along::flat) return locate_flat(s, at, first, z);
+    const Axis lane_axis = at.along == Along::c ? Axis::c : Axis::k;
+    const uint32_t lane_first = at.along == Along::c ? at.c : at.k;
+    const bool window_moves = s.window == (at.along == Along::c ? Window::over_c : Window::over_k);
+    if (s.window == Window::over_c && at.along == Along::k) first += at.c * s.stride;
+    const PlanTerm* moving = nullptr;
+    for (int i = 0; i < s.n_terms; ++i) {
+      const PlanTerm& term = s.terms[i];
+      if (term.axis == lane_axis) {
+        moving = &term;
+      } else if (term.axis == Axis::r || term.axis == Axis::c || term.axis == Axis::t) {
+        const uint32_t x = term.axis == Axis::r ? at.r : term.axis == Axis::c ? at.c : first_t;
+        first += mul_of(term, s, first_t) * divide(x ^ term.mask, term);
+      }
+    }
+    z.pattern = Pattern::same;
+    z.first = first;
+    if (moving == nullptr && !window_moves) return;
+    const uint64_t mul = moving == nullptr ? 0 : mul_of(*moving, s, first_t);
+    if (!window_moves && mul == 1 && moving->div == 1 && moving->mask == 0) {
+      z.pattern = Pattern::run;
+      z.first += lane_first;
+      return;
+    }
+    const uint64_t step = window_moves ? s.stride : 0;
+    z.pattern = Pattern::scattered;
+    z.first = 0;
+    if (moving == nullptr) {
+      for (int i = 0; i < at.n; ++i) z.at[i] = first + (lane_first + static_cast<uint32_t>(i)) * step;
+      return;
+    }
+    const PlanTerm term = *moving;
+    for (int i = 0; i < at.n; ++i) {
+      const uint32_t x = lane_first + static_cast<uint32_t>(i);
+      z.at[i] = first + mul * divide(x ^ term.mask, term) + x * step;
+    }
+  }
+
+  void locate_flat(const Source& s, const Places& at, uint64_t first, Address& z) const {
+    for (int i = 0; i < at.n; ++i) z.at[i] = first + at.lane_p[i] * s.stride;
+    for (int j = 0; j < s.n_terms; ++j) {
+      const PlanTerm term = s.terms[j];
+      if (term.axis == Axis::k || term.axis == Axis::i) continue;
+      const uint64_t mul = mul_of(term, s, plan_.chunk->first);
+      const uint32_t* lanes = term.axis == Axis::r ? at.lane_r : term.axis == Axis::c ? at.lane_c : at.lane_p;
+      const uint32_t add = term.axis == Axis::t ? plan_.chunk->first : 0;
+      for (int i = 0; i < at.n; ++i) z.at[i] += mul * divide((lanes[i] + add) ^ term.mask, term);
+    }
+    uint64_t differs_same = 0, differs_run = 0;
+    for (int i = 0; i < at.n; ++i) {
+      differs_same |= z.at[i] ^ z.at[0];
+      differs_run |= z.at[i] ^ (z.at[0] + static_cast<uint64_t>(i));
+    }
+    z.first = z.at[0];
+    z.pattern = differs_same == 0 ? Pattern::same : differs_run == 0 ? Pattern::run : Pattern::scattered;
+    if (z.pattern == Pattern::scattered) z.first = 0;
+  }
+
+  // Adds mul * clamp(index) to each lane's address.
+  static void add_index(const Source& s, const uint32_t* index, int n, Address& z) {
+    const PlanTerm* term = nullptr;
+    for (int i = 0; i < s.n_terms; ++i)
+      if (s.terms[i].axis == Axis::i) term = &s.terms[i];
+    if (term == nullptr) return;
+    const auto most = static_cast<int64_t>(s.size / term->mul) - 1;
+    bool same = true;
+    for (int i = 1; i < n; ++i) same &= index[i] == index[0];
+    const auto shift = [&](uint32_t word) {
+      const int64_t x = static_cast<int32_t>(word);
+      return static_cast<uint64_t>(x < 0 ? 0 : x > most ? most : x) * term->mul;
+    };
+    if (same && z.pattern != Pattern::scattered) {
+      z.first += shift(index[0]);
+      return;
+    }
+    if (z.pattern != Pattern::scattered)
+      for (int i = 0; i < n; ++i) z.at[i] = z.first + (z.pattern == Pattern::run ? static_cast<uint64_t>(i) : 0);
+    z.pattern = Pattern::scattered;
+    z.first = 0;
+    for (int i = 0; i < n; ++i) z.at[i] += shift(index[i]);
+  }
+
+  // What the address gains at fold index k, where lanes are outputs.
+  uint64_t k_offset(const Source& s, uint32_t k) const {
+    uint64_t z = s.window == Window::over_k ? k * s.stride : 0;
+    for (int i = 0; i < s.n_terms; ++i)
+      if (s.terms[i].axis == Axis::k) z += mul_of(s.terms[i], s, t()) * divide(k ^ s.terms[i].mask, s.terms[i]);
+    return z;
+  }
+
+  // Reads an operand. `at` says where lanes are; k is the fold index where they are outputs.
+  void read(const Source* section, int j, const Places& at, uint32_t k, Lanes* registers, Address* addresses) {
+    const Source& s = section[j];
+    uint32_t* z = registers[j].v;
+    switch (s.reads) {
+      case Reads::constant: fill(z, at.n, s.base); return;
+      case Reads::axis: read_axis(static_cast<Axis>(s.base), at, k, z); return;
+      case Reads::token:
+        for (int i = 0; i < at.n; ++i) z[i] = plan_.chunk->tokens[at.along == Along::flat ? at.lane_p[i] : at.p];
+        return;
+      case Reads::tensor:
+      case Reads::quantised: break;
+    }
+    const uint64_t offset = at.along == Along::k ? 0 : k_offset(s, k);
+    if (s.index == kNoIndex) return gather<A>(s, addresses[j], offset, at.n, z);
+    locate(s, at, addresses[j]);
+    add_index(s, registers[s.index].v, at.n, addresses[j]);
+    gather<A>(s, addresses[j], offset, at.n, z);
+  }
+
+  void read_axis(Axis axis, const Places& at, uint32_t k, uint32_t* z) const {
+    const uint32_t first_t = plan_.chunk->first + at.p;
+    if (at.along == Along::flat && axis != Axis::k) {
+      const uint32_t* lanes = axis == Axis::r ? at.lane_r : axis == Axis::c ? at.lane_c : at.lane_p;
+      const uint32_t add = axis == Axis::t ? plan_.chunk->first : 0;
+      for (int i = 0; i < at.n; ++i) z[i] = lanes[i] + add;
+      return;
+    }
+    const bool moves = (axis == Axis::c && at.along == Along::c) || (axis == Axis::k && at.along == Along::k);
+    const uint32_t first = axis == Axis::r ? at.r : axis == Axis::c ? at.c : axis == Axis::t ? first_t
+                           : at.along == Along::k ? at.k : k;
+    for (int i = 0; i < at.n; ++i) z[i] = first + (moves ? static_cast<uint32_t>(i) : 0);
+  }
+
+  void locate_all(const Source* section, int n, const Places& at) {
+    for (int j = 0; j < n; ++j)
+      if ((section[j].reads == Reads::tensor || section[j].reads == Reads::quantised) && section[j].index == kNoIndex)
+        locate(section[j], at, w_.addresses[j]);
+  }
+
+  const uint32_t* result(int j) const {
+    const uint8_t x = plan_.result[j];
+    return x < kMaxRegisters ? w_.registers[x].v : plan_.constants + (x - kMaxRegisters) * kLanes;
+  }
+
+  void body(int n) {
+    if (plan_.n_body > 0)
+      eval_ops<A>(plan_.body, plan_.n_body, plan_.n_body_operands, w_.registers, plan_.constants, n);
+  }
+
+  // Leaves the accumulators of the block in registers 0 and 1.
+  void fold() {
+    if (plan_.fold == Fold::none) return;
+    if (plan_.fold == Fold::qdot) return fold_qdot();
+    const uint32_t length = plan_.k.at(t());
+    if (lanes_along_k(length)) {
+      fold_along_k(length);
+    } else {
+      fold_over_outputs(length);
+    }
+    const int n = w_.places.n;
+    if (plan_.fold == Fold::dot) {
+      for (int j = 0; j < plan_.accumulators; ++j)
+        for (int i = 0; i < n; ++i) w_.registers[j].v[i] = A::store(w_.total[j][i]);
+    } else {
+      const bool arg = plan_.fold == Fold::argmax;
+      for (int i = 0; i < n; ++i) {
+        w_.registers[0].v[i] = arg ? w_.best_index.v[i] : w_.best.v[i];
+        w_.registers[1].v[i] = w_.best.v[i];
+      }
+    }
+  }
+
+  bool lanes_along_k(uint32_t length) const {
+    if (w_.places.n < 32 && length >= 64) return true;
+    bool along_k = false;
+    for (int j = 0; j < plan_.n_body_operands; ++j) {
+      const Source& s = plan_.body_operands[j];
+      if (s.window == Window::over_k) return false;
+      for (int i = 0; i < s.n_terms; ++i) {
+        if (s.terms[i].axis == Axis::c && s.terms[i].mul == 1 && s.terms[i].div == 1) return false;
+        along_k |= s.terms[i].axis == Axis::k && s.terms[i].mul == 1 && s.terms[i].div == 1;
+      }
+    }
+    return along_k && length >= 64;
+  }
+
+  void fold_over_outputs(uint32_t length) {
+    const int n = w_.places.n, wide = (n + kLaneStep - 1) & ~(kLaneStep - 1);
+    locate_all(plan_.body_operands, plan_.n_body_operands, w_.places);
+    for (int j = 0; j < plan_.n_body_operands; ++j)
+      if (!plan_.body_operands[j].uses_k) read(plan_.body_operands, j, w_.places, 0, w_.registers, w_.addresses);
+    for (int j = 0; j < 2; ++j)
+      for (int i = 0; i < wide; ++i) w_.total[j][i] = A::load(0);
+    for (uint32_t block = 0; block < length; block += kLeafElements) {
+      const uint32_t end = length - block < kLeafElements ? length : block + kLeafElements;
+      for (int j = 0; j < 2; ++j)
+        for (int i = 0; i < wide; ++i) w_.acc[j][i] = A::load(0);
+      for (uint32_t k = block; k < end; ++k) {
+        for (int j = 0; j < plan_.n_body_operands; ++j)
+          if (plan_.body_operands[j].uses_k) read(plan_.body_operands, j, w_.places, k, w_.registers, w_.addresses);
+        body(n);
+        if (plan_.fold == Fold::dot) {
+          for (int j = 0; j < plan_.accumulators; ++j) accumulate(result(2 * j), result(2 * j + 1), w_.acc[j], wide);
+        } else {
+          compare(result(0), k, wide);
+        }
+      }
+      if (plan_.fold == Fold::dot)
+        for (int j = 0; j < plan_.accumulators; ++j)
+          for (int i = 0; i < wide; ++i) w_.total[j][i] = A::add(w_.total[j][i], w_.acc[j][i]);
+    }
+  }
+
+  static void accumulate(const uint32_t* a, const uint32_t* b, Value* __restrict acc, int n) {
+    for (int i = 0; i < n; ++i) acc[i] = A::fma(A::load(a[i]), A::load(b[i]), acc[i]);
+  }
+
+  void compare(const uint32_t* x, uint32_t k, int n) {
+    uint32_t* __restrict best = w_.best.v;
+    uint32_t* __restrict index = w_.best_index.v;
+    for (int i = 0; i < n; ++i) {
+      const F32 v = soft::canonical({x[i]});
+      const bool better = k == 0 || soft::order_key(v) > soft::order_key({best[i]});
+      best[i] = better ? v.bits : best[i];
+      index[i] = better ? k : index[i];
+    }
+  }
+
+  // Lanes are 256 consecutive k of one output. Outputs and their blocks of 256 are independent chains of fma: several
+  // are folded side by side, and closed in order.
+  void fold_along_k(uint32_t length) {
+    Places& at = w_.term_places;
+    at.along = Along::k;
+    int chains = 0;
+    for (int lane = 0; lane < w_.places.n; ++lane) {
+      const bool flat = w_.places.along == Along::flat;
+      at.p = flat ? w_.places.lane_p[lane] : w_.places.p;
+      at.r = flat ? w_.places.lane_r[lane] : w_.places.r;
+      at.c = flat ? w_.places.lane_c[lane] : w_.places.c + static_cast<uint32_t>(lane);
+      w_.total[0][lane] = w_.total[1][lane] = A::load(0);
+      for (uint32_t block = 0; block < length; block += kLeafElements) {
+        at.k = block;
+        at.n = static_cast<int>(length - block < kLeafElements ? length - block : kLeafElements);
+        locate_all(plan_.body_operands, plan_.n_body_operands, at);
+        for (int j = 0; j < plan_.n_body_operands; ++j)
+          read(plan_.body_operands, j, at, 0, w_.registers, w_.addresses);
+        body(at.n);
+        if (plan_.fold != Fold::dot) {
+          best_of_block(result(0), at, lane);
+          continue;
+        }
+        for (int j = 0; j < plan_.accumulators; ++j) {
+          std::memcpy(w_.chain_a[chains].v, result(2 * j), static_cast<size_t>(at.n) * 4);
+          std::memcpy(w_.chain_b[chains].v, result(2 * j + 1), static_cast<size_t>(at.n) * 4);
+          w_.chain_length[chains] = at.n;
+          w_.chain_lane[chains] = lane * 2 + j;
+          if (++chains == kChains) close_chains(chains);
+        }
+      }
+    }
+    if (chains > 0) close_chains(chains);
+  }
+
+  void close_chains(int& chains) {
+    Value acc[kChains];
+    int common = kLanes;
+    for (int j = 0; j < kChains; ++j) acc[j] = A::load(0);
+    for (int j = 0; j < chains; ++j) common = w_.chain_length[j] < common ? w_.chain_length[j] : common;
+    if (chains == kChains) {
+      for (int k = 0; k < common; ++k)
+        for (int j = 0; j < kChains; ++j)
+          acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
+    } else {
+      for (int k = 0; k < common; ++k)
+        for (int j = 0; j < chains; ++j)
+          acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
+    }
+    for (int j = 0; j < chains; ++j) {
+      for (int k = common; k < w_.chain_length[j]; ++k)
+        acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
+      Value& total = w_.total[w_.chain_lane[j] & 1][w_.chain_lane[j] >> 1];
+      total = A::add(total, acc[j]);
+    }
+    chains = 0;
+  }
+
+  void best_of_block(const uint32_t* x, const Places& at, int lane) {
+    int32_t most = INT32_MIN;
+    for (int i = 0; i < at.n; ++i) {
+      const int32_t key = soft::order_key(soft::canonical({x[i]}));
+      most = key > most ? key : most;
+    }
+    if (at.k != 0 && most <= soft::order_key({w_.best.v[lane]})) return;
+    for (int i = 0; i < at.n; ++i) {
+      const F32 v = soft::canonical({x[i]});
+      if (soft::order_key(v) != most) continue;
+      w_.best.v[lane] = v.bits;
+      w_.best_index.v[lane] = at.k + static_cast<uint32_t>(i);
+      return;
+    }
+  }
+
+  // One output after the other, one unit after the other.
+  void fold_qdot() {
+    const Places outer = w_.places;
+    Places& at = w_.term_places;
+    for (int lane = 0; lane < outer.n; ++lane) {
+      const bool flat = outer.along == Along::flat;
+      at = {};
+      at.along = Along::k;
+      at.p = flat ? outer.lane_p[lane] : outer.p;
+      at.r = flat ? outer.lane_r[lane] : outer.r;
+      at.c = flat ? outer.lane_c[lane] : outer.c + static_cast<uint32_t>(lane);
+      Value acc[2] = {A::load(0), A::load(0)}, total[2] = {A::load(0), A::load(0)};
+      for (uint32_t k = 0; k < plan_.k.n; k += 32) {
+        at.k = k;
+        at.n = 32;
+        const Lanes* r = w_.registers;
+        locate_all(plan_.body_operands, plan_.n_body_operands, at);
+        for (int j = 0; j < plan_.n_body_operands; ++j) {
+          const bool weight = j == plan_.result[0] || (plan_.two && j == plan_.result[3]);
+          if (!weight) {
+            read(plan_.body_operands, j, at, 0, w_.registers, w_.addresses);
+          } else if (plan_.body_operands[j].index != kNoIndex) {
+            locate(plan_.body_operands[j], at, w_.addresses[j]);
+            add_index(plan_.body_operands[j], r[plan_.body_operands[j].index].v, at.n, w_.addresses[j]);
+          }
+        }
+        const uint32_t* x = r[plan_.result[1]].v;
+        const Value scale = A::load(r[plan_.result[2]].v[0]);
+        for (int j = 0; j < plan_.accumulators; ++j) {
+          const int number = j == 0 ? plan_.result[0] : plan_.result[3];
+          const Source& s = plan_.body_operands[number];
+          const uint8_t* unit = s.data + w_.addresses[number].first / 32 * unit_bytes(s.units);
+          int32_t dot = 0, sum = 0;
+          Unit element{};
+          for (uint32_t i = 0; i < 32; ++i) {
+            element = unit_element(s.units, unit, i);
+            dot += element.q * static_cast<int32_t>(x[i]);
+            sum += static_cast<int32_t>(x[i]);
+          }
+          acc[j] = A::fma(A::from_i32(dot), A::mul(A::load(element.d), scale), acc[j]);
+          if (s.units == WeightFormat::q4_1 || s.units == WeightFormat::q5_1)
+            acc[j] = A::fma(A::load(element.m), A::mul(scale, A::from_i32(sum)), acc[j]);
+          if ((k + 32) % kLeafElements == 0 || k + 32 == plan_.k.n) {
+            total[j] = A::add(total[j], acc[j]);
+            acc[j] = A::load(0);
+          }
+        }
+      }
+      w_.total[0][lane] = total[0];
+      w_.total[1][lane] = total[1];
+    }
+    w_.places = outer;
+    for (int j = 0; j < plan_.accumulators; ++j)
+      for (int i = 0; i < outer.n; ++i) w_.registers[j].v[i] = A::store(w_.total[j][i]);
+  }
+
+  void finish(uint64_t first) {
+    Lanes* registers = w_.registers + plan_.accumulators;
+    locate_all(plan_.finish_operands, plan_.n_finish_operands, w_.places);
+    for (int j = 0; j < plan_.n_finish_operands; ++j)
+      read(plan_.finish_operands, j, w_.places, 0, registers, w_.addresses);
+    const int inputs = plan_.accumulators + plan_.n_finish_operands;
+    eval_ops<A>(plan_.finish, plan_.n_finish, inputs, w_.registers, plan_.constants, w_.places.n);
+    store_run<A>(plan_.out, plan_.data, first, w_.places.n, w_.registers[inputs + plan_.n_finish - 1].v);
+  }
+
+  const SlotPlan& plan_;
+  Workspace& w_;
+};
+
+OPML_LEVEL_END
