@@ -17,18 +17,12 @@ from opml.cli.units import SECONDS, WEI, ether
 @chain_options
 @key_options
 @click.option("--window", type=SECONDS, default="1h", show_default=True, help="Time to challenge a claim in.")
-@click.option(
-    "--clock", type=SECONDS, default="1h", show_default=True, help="Time of each side for its moves."
-)
+@click.option("--clock", type=SECONDS, default="1h", show_default=True, help="Time of each side in a game.")
 @click.option("--fanout", type=click.IntRange(1, 8), default=5, show_default=True, help="Levels a reveal.")
 @click.option("--ceiling", type=WEI, default="20gwei", show_default=True, help="Base fee that bonds cover.")
-@click.option(
-    "--challengers", type=click.IntRange(1, 255), default=4, show_default=True, help="Repaid at most."
-)
+@click.option("--challengers", type=click.IntRange(1, 255), default=4, show_default=True, help="Repaid.")
 @click.option("--incentive", type=WEI, default="0.001ether", show_default=True, help="Reward beyond gas.")
-@click.option(
-    "--margin", type=WEI, default="0.001ether", show_default=True, help="Cost of a groundless game."
-)
+@click.option("--margin", type=WEI, default="0.001ether", show_default=True, help="Loss beyond gas.")
 @json_option
 def command(
     chain: ChainOptions,

@@ -68,7 +68,9 @@ def _table(rows: list[Row], missing: dict[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    backends = list(dict.fromkeys(row.backend for row in rows))
+    from opml.cli.backends import BACKENDS
+
+    backends = [name for name in BACKENDS if any(row.backend == name for row in rows)]
     table = Table("operation", *backends, title="cases / mismatches")
     cells: dict[str, dict[str, str]] = {}
     for row in rows:

@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    _Int = click.ParamType[int]
+    _Bytes = click.ParamType[bytes]
+else:  # click before 8.2 has no generic
+    _Int = _Bytes = click.ParamType
 
 _WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class Wei(click.ParamType):
+class Wei(_Int):
     """An amount such as `20gwei`, `0.5ether` or `1000` (wei)."""
 
     name = "amount"
@@ -33,7 +39,7 @@ class Wei(click.ParamType):
         return int(amount)
 
 
-class Seconds(click.ParamType):
+class Seconds(_Int):
     """A duration such as `90s`, `15m`, `1h`, `7d` or `3600` (seconds)."""
 
     name = "duration"
@@ -49,7 +55,7 @@ class Seconds(click.ParamType):
         return int(number) * _SECONDS[unit or "s"]
 
 
-class Digest(click.ParamType):
+class Digest(_Bytes):
     """32 bytes in hex."""
 
     name = "hash"

