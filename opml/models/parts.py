@@ -1,0 +1,292 @@
+"""Parts that transformer programs share: norms, quantised activations, matrix products, attention, sampling.
+
+Each writes a few instructions into a block and returns their tensors. What is committed and what is virtual
+follows one rule: commit to what is small, let readers evaluate again what is long or cheap. So scores,
+exponentials, logits and noise are virtual; sums, int8 activations, their scales, K and V are committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from opml.ops.expr import Expr, abs_, add, const, div, f2i, fma, lt, mul, sel, sub
+from opml.ops.functions import INF, exp, gumbel, philox4x32_10, rsqrt
+from opml.vm.builder import (
+    ACC0,
+    ACC1,
+    Address,
+    BlockBuilder,
+    ProgramBuilder,
+    Slot,
+    WeightRef,
+    axis,
+    c,
+    k,
+    param,
+    r,
+    t,
+)
+from opml.vm.isa import ROW, Ext, Fold, Out
+
+UNIT: Final = 32
+"""Elements that share a scale, in activations as in quantised weights."""
+ONE_TERM: Final = 1
+"""`Instr.terms`: a step carries one term, since the operands of different terms lie in different leaves."""
+WHOLE_QDOT: Final = 2048
+WHOLE_DOT: Final = 1024
+"""Longest folds that a single step carries; longer ones go by half as many terms a step."""
+
+TEMPERATURE, LOG_MIN_P, SEED, SEED_HIGH = range(4)
+"""Parameter words of a request (`docs/spec.md`, Ids)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """What products read: `values` in f32 or f16, and, for quantised weights, int8 `q` with scales `d`."""
+
+    values: Slot
+    q: Slot | None = None
+    d: Slot | None = None
+
+
+def terms_for(length: int, whole: int) -> int:
+    """`Instr.terms` of a fold over contiguous operands: 0 up to `whole`, else half of `whole` a step."""
+    return 0 if length <= whole else whole.bit_length() - 1
+
+
+def rms(b: BlockBuilder, name: str, x: Slot, n: int, eps: float, rows: int = 1, yields: bool = False) -> Slot:
+    """1 / sqrt(mean(x^2) + eps) of each row: `rows` x 1."""
+    value = x(r * ROW + k) if rows > 1 else x(k)
+    scale = rsqrt(fma(ACC0, 1.0 / n, eps))
+    return b.emit(
+        name,
+        rows,
+        1,
+        scale,
+        fold=Fold.DOT,
+        k=n,
+        body=(value, value),
+        yields=yields,
+        terms=terms_for(n, WHOLE_DOT),
+    )
+
+
+def rms_norm(
+    b: BlockBuilder,
+    name: str,
+    x: Slot,
+    gain: WeightRef,
+    n: int,
+    eps: float,
+    *,
+    virtual: bool,
+    yields: bool = False,
+) -> Slot:
+    """x / rms(x) * gain: 1 x n. Virtual where only the quantiser reads it."""
+    scale = rms(b, f"{name}.rms", x, n, eps, yields=yields)
+    value = mul(mul(x(c), scale()), gain(c))
+    return b.emit(name, 1, n, value, virtual=virtual, yields=yields)
+
+
+def quantise(b: BlockBuilder, name: str, x: Slot, n: int, rows: int = 1, yields: bool = False) -> Activations:
+    """int8 values and a scale for each `UNIT` of a row: d = amax / 127, q = nearest(x * (127 / amax))."""
+
+    def at(column: Address) -> Address:
+        return r * ROW + column if rows > 1 else column
+
+    units = n // UNIT
+    top = b.emit(
+        f"{name}.amax", rows, units, fold=Fold.MAX, k=UNIT, body=(abs_(x(at(c * UNIT + k))),), yields=yields
+    )
+    d = b.emit(f"{name}.d", rows, units, div(top(at(c)), 127.0), yields=yields)
+    q = f2i(mul(x(at(c)), div(127.0, top(at(c // UNIT)))))
+    return Activations(x, b.emit(f"{name}.q", rows, n, q, out=Out.I8, yields=yields), d)
+
+
+def prepare(
+    b: BlockBuilder, name: str, x: Slot, n: int, quantised: bool, rows: int = 1, yields: bool = False
+) -> Activations:
+    """The activations that the products of `x` need."""
+    return quantise(b, name, x, n, rows, yields) if quantised else Activations(x)
+
+
+def product(
+    b: BlockBuilder,
+    name: str,
+    rows: int,
+    cols: int,
+    n: int,
+    x: Activations,
+    weight: tuple[WeightRef, Address],
+    finish: Expr = ACC0,
+    *,
+    second: tuple[WeightRef, Address] | None = None,
+    quantised: bool,
+    by_row: bool = False,
+    out: Out = Out.F32,
+    yields: bool = False,
+    virtual: bool = False,
+) -> Slot:
+    """`rows` x `cols` dot products of length n: a weight at an address against `x`, `second` into ACC1.
+
+    `by_row`: row r of the product reads row r of `x`, else all read its only row.
+    """
+
+    def at(column: Address) -> Address:
+        return r * ROW + column if by_row else column
+
+    pairs = [weight] if second is None else [weight, second]
+    reads = [w(address) for w, address in pairs]
+    if quantised:
+        assert x.q is not None and x.d is not None
+        body = [reads[0], x.q(at(k)), x.d(at(k // UNIT)), *reads[1:]]
+        fold, terms = Fold.QDOT, terms_for(n, WHOLE_QDOT)
+    else:
+        body = [operand for read in reads for operand in (read, x.values(at(k)))]
+        fold, terms = Fold.DOT, terms_for(n, WHOLE_DOT)
+    return b.emit(
+        name,
+        rows,
+        cols,
+        finish,
+        fold=fold,
+        k=n,
+        body=body,
+        out=out,
+        yields=yields,
+        virtual=virtual,
+        terms=0 if virtual else terms,
+    )
+
+
+def rotated(cos: WeightRef, sin: WeightRef, head: int) -> Expr:
+    """A rotary pair as a finish: ACC0 is the element, ACC1 its partner; `sin` is signed; one fma."""
+    return fma(ACC0, cos(t * head + c), mul(ACC1, sin(t * head + c)))
+
+
+def attention(
+    b: BlockBuilder, q: Slot, key: Slot, value: Slot, heads: int, groups: int, head: int, window: Ext
+) -> Slot:
+    """Soft-max attention of `heads` over a window of positions: heads x head, f16.
+
+    `q` is heads x head; `key` and `value` are groups x head, a group shared by heads / groups heads.
+    """
+    shared = r // (heads // groups) * head
+    score = b.emit(
+        "score",
+        heads,
+        window,
+        mul(ACC0, head**-0.5),
+        fold=Fold.DOT,
+        k=head,
+        body=(q(r * ROW + k), key.window_c(shared + k)),
+        virtual=True,
+    )
+    largest = b.emit(
+        "score.max", heads, 1, fold=Fold.MAX, k=window, body=(score(r * ROW + k),), terms=ONE_TERM
+    )
+    weight = b.emit("score.exp", heads, window, exp(sub(score(r * ROW + c), largest(r))), virtual=True)
+    total = b.emit(
+        "score.sum",
+        heads,
+        1,
+        fold=Fold.DOT,
+        k=window,
+        body=(weight(r * ROW + k), const(1.0)),
+        terms=ONE_TERM,
+    )
+    return b.emit(
+        "attn",
+        heads,
+        head,
+        div(ACC0, total(r)),
+        fold=Fold.DOT,
+        k=window,
+        body=(weight(r * ROW + k), value.window_k(shared + c)),
+        out=Out.F16,
+        terms=ONE_TERM,
+    )
+
+
+def sample(b: BlockBuilder, logits: Slot, vocabulary: int) -> Slot:
+    """The next token: argmax of z + T gumbel over tokens with z >= log(min-p), where z = logit - largest.
+
+    With T = 0 this is greedy. The noise is Philox's, keyed by (seed, t, token).
+    """
+    largest = b.emit(
+        "logits.max", 1, 1, fold=Fold.MAX, k=vocabulary, body=(logits(k),), yields=True, terms=ONE_TERM
+    )
+    words = philox4x32_10(axis(c), axis(t), param(SEED), param(SEED_HIGH))
+    random = b.emit("philox", 1, vocabulary, words, out=Out.I32, virtual=True, yields=True)
+    noise = b.emit("gumbel", 1, vocabulary, gumbel(random(c)), virtual=True, yields=True)
+    z = sub(logits(k), largest())
+    choice = sel(lt(z, param(LOG_MIN_P)), -INF, fma(param(TEMPERATURE), noise(k), z))
+    return b.emit(
+        "sample",
+        1,
+        1,
+        fold=Fold.ARGMAX,
+        k=vocabulary,
+        body=(choice,),
+        out=Out.I32,
+        yields=True,
+        terms=ONE_TERM,
+    )
+
+
+def head_block(
+    model: ProgramBuilder,
+    gain: WeightRef,
+    head: WeightRef,
+    n: int,
+    eps: float,
+    quantised: bool,
+) -> BlockBuilder:
+    """The last block: norm, logits, sample. `head` is vocabulary x n."""
+    b = model.block("output")
+    norm = rms_norm(b, "output_norm", b.previous, gain, n, eps, virtual=quantised, yields=True)
+    logits_and_sample(b, norm, head, n, quantised)
+    return b
+
+
+def logits_and_sample(b: BlockBuilder, norm: Slot, head: WeightRef, n: int, quantised: bool) -> None:
+    """Logits of the normalised residual, and the sampled token."""
+    x = prepare(b, "output_norm", norm, n, quantised, yields=True)
+    logits = product(
+        b,
+        "logits",
+        1,
+        head.rows,
+        n,
+        x,
+        (head, c * n + k),
+        quantised=quantised,
+        yields=True,
+        virtual=True,
+    )
+    sample(b, logits, head.rows)
+
+
+def plus(x: Slot) -> Expr:
+    """A residual connection as a finish."""
+    return add(ACC0, x(c))
+
+
+__all__ = [
+    "ONE_TERM",
+    "UNIT",
+    "Activations",
+    "attention",
+    "head_block",
+    "logits_and_sample",
+    "plus",
+    "prepare",
+    "product",
+    "quantise",
+    "rms",
+    "rms_norm",
+    "rotated",
+    "sample",
+    "terms_for",
+]
