@@ -3,8 +3,8 @@
     python scripts/measure_functions.py [--step N] [--processes N] [NAME ...]
 
 Prints a Markdown table. An error is in units in the last place (ulp) of the true value, the distance of the
-two binary32 around it; infinity counts as 2^128. The reference is NumPy's binary64, whose own error is millions
-of times smaller. `--step` measures every N-th input only. A whole function takes minutes on one core.
+two binary32 around it; infinity counts as 2^128. The reference is NumPy's binary64, whose own error is
+millions of times smaller. `--step` measures every N-th input only. A whole function takes minutes on a core.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from opml.ops.expr import Expr, Pool, leaf, lower_single
 from opml.vm import _native
 
 CHUNK = 1 << 18
-Doubles = np.ndarray[Any, np.dtype[np.float64]]
+Doubles = Any
+"""float64 arrays."""
 
 
 def logistic(x: Doubles, factor: Doubles | float) -> Doubles:

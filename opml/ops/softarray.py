@@ -53,15 +53,16 @@ def canonical(a: Array) -> Array:
 
 
 def unpack(a: Array) -> tuple[Array, Array]:
-    exp = (a >> 23 & 0xFF).astype(np.int64)
-    sig = (a & 0x7FFFFF).astype(np.int64) | (exp != 0).astype(np.int64) << 23
-    return np.maximum(exp, 1), sig
+    """(exp, sig) as int64; infinities and NaNs, exp 255, go through the stages and are replaced after."""
+    wide = a.astype(np.int64)
+    exp = wide >> 23 & 0xFF
+    return np.maximum(exp, 1), wide & 0x7FFFFF | np.minimum(exp, 1) << 23
 
 
 def bit_length(sig: Array) -> Array:
     for shift in (1, 2, 4, 8, 16, 32):
         sig = sig | sig >> shift
-    return np.bitwise_count(sig).astype(np.int64)
+    return np.bitwise_count(sig)
 
 
 def normalise(exp: Array, sig: Array) -> tuple[Array, Array]:
@@ -86,15 +87,15 @@ def round_pack(sign: Array, exp: Array, sig: Array) -> Array:
     if tiny.any():
         sig = np.where(tiny, shift_right_jam(sig, np.clip(1 - exp, 0, 63)), sig)
         exp = np.maximum(exp, 1)
-    wide = sig.astype(np.uint64)
+    wide = sig.view(np.uint64)
     wide = (wide + ((1 << (ROUND_BITS - 1)) - 1) + (wide >> ROUND_BITS & 1)) >> ROUND_BITS
-    magnitude = np.minimum((exp - 1 << 23) + wide.astype(np.int64), F32_INF)
+    magnitude = np.minimum((exp - 1 << 23) + wide.view(np.int64), F32_INF)
     return magnitude.astype(np.uint32) | sign << 31
 
 
 def norm_round_pack(sign: Array, exp: Array, sig: Array) -> Array:
     shift = 63 - bit_length(sig)
-    packed = round_pack(sign, exp - shift, sig << np.minimum(shift, 62))
+    packed = round_pack(sign, exp - shift, sig << shift)
     zero = sig == 0
     return np.where(zero, sign << 31, packed) if zero.any() else packed
 
@@ -105,15 +106,13 @@ def norm_round_pack(sign: Array, exp: Array, sig: Array) -> Array:
 def add_magnitudes(
     sign_a: Array, exp_a: Array, sig_a: Array, sign_b: Array, exp_b: Array, sig_b: Array
 ) -> Array:
-    """As the scalar form; both are shifted to the higher exponent of the two that are not zero."""
-    exp_a = np.where(sig_a == 0, -1024, exp_a)
-    exp_b = np.where(sig_b == 0, -1024, exp_b)
+    """As the scalar form."""
     exp_z = np.maximum(exp_a, exp_b)
     sig_a = shift_right_jam(sig_a, np.minimum(exp_z - exp_a, 63))
     sig_b = shift_right_jam(sig_b, np.minimum(exp_z - exp_b, 63))
-    total = np.where(sign_a != 0, -sig_a, sig_a) + np.where(sign_b != 0, -sig_b, sig_b)
+    total = sig_a + np.where(sign_a == sign_b, sig_b, -sig_b)
     # 6.3: an exact zero sum of unlike signs is +0
-    sign_z = np.where(total == 0, sign_a & sign_b, (total < 0).astype(np.uint32))
+    sign_z = np.where(total == 0, sign_a & sign_b, sign_a ^ (total < 0))
     return norm_round_pack(sign_z, exp_z, np.abs(total))
 
 
@@ -153,7 +152,9 @@ def f32_fma(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> U32:
     exp_a, sig_a = unpack(a)
     exp_b, sig_b = unpack(b)
     exp_c, sig_c = unpack(c)
-    z = add_magnitudes(sign_p, exp_a + exp_b - 125, sig_a * sig_b << 14, c >> 31, exp_c + 1, sig_c << 38)
+    sig_p = sig_a * sig_b << 14
+    exp_p = np.where(sig_p == 0, -1024, exp_a + exp_b - 125)
+    z = add_magnitudes(sign_p, exp_p, sig_p, c >> 31, exp_c + 1, sig_c << 38)
     if not (_is_special(a) | _is_special(b) | _is_special(c)).any():
         return as_u32(z)
     inf_p = is_inf(a) | is_inf(b)

@@ -93,26 +93,26 @@ def norm_round_pack(sign: int, exp: int, sig: int) -> int:
 def add_magnitudes(sign_a: int, exp_a: int, sig_a: int, sign_b: int, exp_b: int, sig_b: int) -> int:
     """Rounded sum of two finite signed magnitudes: f32s shifted left by 38, or one such and a product by 14.
 
-    The one with the lower exponent, L, is shifted right with its lost bits jammed; H is the other. Proof that
-    the jammed bit, bit 0, stays below the rounding bit of the sum, so that one rounding is exact:
+    A product of 0 must come with the lowest exponent, as an f32 of 0 does by itself. The one with the lower
+    exponent, L, is shifted right with its lost bits jammed; H is the other. Proof that the jammed bit, bit 0,
+    stays below the rounding bit of the sum, so that one rounding is exact:
     - L is an f32 and loses bits: it was shifted by more than 38, so L < 2^23. H is at least 2^37 (a product
       of a subnormal and a normal; of two subnormals it would be L), so the sum leads at bit 36 or higher and
       its rounding bit is bit 12 or higher.
     - L is a product and loses bits: it was shifted by more than 14, so L < 2^48. If H is normal, it leads at
-      bit 61 and the sum at bit 60 or higher. If H is subnormal, its last place is bit 38 and so is the sum's,
-      whose exponent is no higher: however much cancels, the rounding bit is bit 37.
+      bit 61 and the sum at bit 60 or higher. If H is subnormal or 0, its last place is bit 38 and so is the
+      sum's, whose exponent is no higher: however much cancels, the rounding bit is bit 37.
     """
-    if sig_a == 0 or (sig_b != 0 and exp_a < exp_b):
-        sign_a, exp_a, sig_a, sign_b, exp_b, sig_b = sign_b, exp_b, sig_b, sign_a, exp_a, sig_a
-    if sig_b != 0:
-        sig_b = shift_right_jam(sig_b, min(exp_a - exp_b, 63))
+    exp_z = max(exp_a, exp_b)
+    sig_a = shift_right_jam(sig_a, min(exp_z - exp_a, 63))
+    sig_b = shift_right_jam(sig_b, min(exp_z - exp_b, 63))
     if sign_a == sign_b:
-        return norm_round_pack(sign_a, exp_a, sig_a + sig_b)
+        return norm_round_pack(sign_a, exp_z, sig_a + sig_b)
     if sig_a == sig_b:
         return 0  # 6.3: an exact zero sum of unlike signs is +0
     if sig_a < sig_b:
-        return norm_round_pack(sign_b, exp_a, sig_b - sig_a)
-    return norm_round_pack(sign_a, exp_a, sig_a - sig_b)
+        return norm_round_pack(sign_b, exp_z, sig_b - sig_a)
+    return norm_round_pack(sign_a, exp_z, sig_a - sig_b)
 
 
 def f32_add(a: int, b: int) -> int:
@@ -157,7 +157,8 @@ def f32_fma(a: int, b: int, c: int) -> int:
     _, exp_a, sig_a = unpack(a)
     _, exp_b, sig_b = unpack(b)
     sign_c, exp_c, sig_c = unpack(c)
-    exp_p, sig_p = exp_a + exp_b - 125, sig_a * sig_b << 14  # exact
+    sig_p = sig_a * sig_b << 14  # exact
+    exp_p = exp_a + exp_b - 125 if sig_p else -1024
     return add_magnitudes(sign_p, exp_p, sig_p, sign_c, exp_c + 1, sig_c << 38)
 
 
