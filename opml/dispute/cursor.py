@@ -5,8 +5,8 @@
     cursor = shapes.child(cursor, levels, i)    # descendant i, `levels` levels below
     is_leaf(cursor)                             # a leaf of a tensor
 
-A game's cursor is in normal form: a tree of depth 0 is passed at once, so that the root of a position is a cursor
-of stage POSITION (or TENSOR), never of stage TRACE.
+A pick that reaches a leaf of the trace or of a position enters the next tree, and a tree of depth 0 is passed
+at once: such a cursor is in normal form.
 """
 
 from __future__ import annotations
@@ -82,13 +82,14 @@ class Shapes:
 
     def root(self) -> Cursor:
         """The trace root."""
-        return self.normal(Cursor(Stage.TRACE, self.layout.trace_depth, 0))
+        return Cursor(Stage.TRACE, self.layout.trace_depth, 0)
 
     def normal(self, cursor: Cursor) -> Cursor:
         """The same node, named in the innermost tree that it is the root of; it must not be padding."""
         if cursor.height == 0 and cursor.stage == Stage.TRACE:
             cursor = Cursor(Stage.POSITION, self.layout.position_depth, 0, cursor.index)
-        if cursor.height == 0 and cursor.stage == Stage.POSITION:
+        # A position without a slot is not passed: its reveal has to show that nothing is there.
+        if cursor.height == 0 and cursor.stage == Stage.POSITION and self.present(cursor.t):
             depth = self.leaves_of(cursor.t, cursor.index).depth
             cursor = Cursor(Stage.TENSOR, depth, 0, cursor.t, cursor.index)
         return cursor

@@ -12,7 +12,8 @@ from enum import IntEnum
 from typing import Protocol
 
 from opml.dispute.moves import GameEvent, GameMove, Opening, Proof
-from opml.dispute.types import Claim, Phase, Request, Terms, game_id_of
+from opml.dispute.state import GameState
+from opml.dispute.types import Claim, Docket, GameKey, Request, Terms
 
 
 class RequestStatus(IntEnum):
@@ -67,48 +68,12 @@ class ClaimRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class GameKey:
-    """Which game: `gameId` is the hash of these."""
-
-    claim_id: bytes
-    challenger: bytes
-    salt: int
-
-    @property
-    def id(self) -> bytes:
-        return game_id_of(self.claim_id, self.challenger, self.salt)
-
-
-@dataclass(frozen=True, slots=True)
 class GameRecord:
-    """What the chain holds of a game (`IDisputeGame.Game`) that its events don't say, and its events.
-
-    Seconds used in earlier moves, `moved_at` when the side to move came to move, `announced_at` the block of the
-    announcement (0: none) and its 120 bits, `due` and `charged` in wei, `word` as the contract keeps it.
-    """
+    """A game as the chain holds it now, and what it has said so far, oldest first."""
 
     key: GameKey
-    phase: Phase
-    used_submitter: int
-    used_challenger: int
-    moved_at: int
-    announced_at: int
-    announcement: int
-    due: int
-    charged: int
-    word: bytes
+    state: GameState
     events: tuple[GameEvent, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Docket:
-    """What all games against one claim share (`IDisputeGame.Docket`); amounts in wei."""
-
-    pot: int
-    escrow: int
-    open_games: int
-    rejected_at: int
-    winner: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +109,12 @@ class Gateway(Protocol):
 
     def terms(self) -> Terms: ...
 
-    def bonds(self, model_id: bytes) -> tuple[int, int]:
-        """Bonds for a model in wei: submitter's, challenger's."""
+    def submitter_bond(self, model_id: bytes, answer_bytes: int) -> int:
+        """Wei that a claim takes whose answer and lengths have so many bytes together."""
+        ...
+
+    def challenger_bond(self, model_id: bytes) -> int:
+        """Wei that a game takes."""
         ...
 
     def requests(self) -> Sequence[RequestRecord]:

@@ -1,6 +1,7 @@
-"""What can be done in a game, and what a game has said so far: the calls and events of `IDisputeGame`, as values.
+"""What can be done in a game, and what a game has said so far: calls and events of `IDisputeGame`, as values.
 
-Names are the contract's. A move says nothing about who sends it, nor which game it is for; see `opml.dispute.gateway`.
+Names are the contract's. A move doesn't say who sends it, nor which game it is for: see
+`opml.dispute.gateway`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from opml.dispute.types import Phase
 from opml.vm.trace import Cursor
 
 # Moves -------------------------------------------------------------------------------------------------
@@ -193,13 +193,9 @@ class Revealed:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """`cursor` is where the game is now, in the next tree when the last was passed."""
-
     game_id: bytes
     i: int
     child: bytes
-    cursor: Cursor
-    next: Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +211,6 @@ class ElementNamed:
     game_id: bytes
     element: int
     bits: int
-    next: Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +225,6 @@ class TotalPicked:
     game_id: bytes
     round: int
     j: int
-    next: Phase
 
 
 @dataclass(frozen=True, slots=True)

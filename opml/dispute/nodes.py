@@ -1,8 +1,9 @@
 """Nodes of a commitment: those of one's own trace, and those that a submitter has revealed.
 
 `MixedNodes` is a submitter's commitment as a challenger knows it: what was revealed, and one's own nodes for
-everything else. To the left of the leftmost difference both are the same, and whatever lies beside the path on the
-right has been revealed, so that every input of the disputed step can be opened under the submitter's root.
+everything else. To the left of the leftmost difference both are the same, and whatever lies beside the path
+on the right has been revealed, so that every input of the disputed step can be opened under the submitter's
+root.
 """
 
 from __future__ import annotations

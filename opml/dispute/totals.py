@@ -1,24 +1,15 @@
 """How the fold of a disputed element is dissected (docs/spec.md#5.2).
 
-A long fold is cut into chunks and the submitter posts the state after each: round 1 over the whole fold, round 2
-over one block of 256 where a step carries less than a block. States are 4 or 8 bytes, big-endian.
+A long fold is cut into chunks and the submitter posts the state after each: round 1 over the whole fold,
+round 2 over one block of 256 where a step carries less than a block. States are 4 or 8 bytes, big-endian.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from opml.vm.isa import LEAF_ELEMENTS, Fold, Instr
-
-
-class Mode(IntEnum):
-    """What a step computes."""
-
-    WHOLE = 0
-    CHUNK = 1
-    FINISH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +27,8 @@ class Dissection:
     length: int
     carried: int
     state_bytes: int
-    ordered: bool
-    """Whether the fold is a sum, with an accumulator that is closed at each block; else a maximum."""
+    is_sum: bool
+    """Whether blocks are closed into a total; a maximum has one state all along."""
 
     @staticmethod
     def of(instr: Instr, t: int) -> Dissection:
@@ -47,7 +38,7 @@ class Dissection:
             length=instr.k.at(t),
             carried=instr.terms,
             state_bytes=8 if wide else 4,
-            ordered=instr.fold in (Fold.DOT, Fold.QDOT),
+            is_sum=instr.fold in (Fold.DOT, Fold.QDOT),
         )
 
     @property
@@ -56,23 +47,26 @@ class Dissection:
         return self.carried != 0 and self.length > self.carried
 
     @property
-    def stride(self) -> int:
-        """Terms of a chunk of round 1."""
-        return LEAF_ELEMENTS if self.carried < LEAF_ELEMENTS < self.length else self.carried
+    def two_rounds(self) -> bool:
+        """Whether round 1 cuts into blocks of 256, and round 2 one of them."""
+        return self.carried < LEAF_ELEMENTS < self.length
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
         """Round 1, in order: the submitter posts the state after each."""
-        return _cut(0, self.length, self.stride)
+        return _cut(0, self.length, LEAF_ELEMENTS if self.two_rounds else self.carried)
 
-    def inner(self, j: int) -> tuple[Chunk, ...]:
-        """Round 2 of chunk j, in order; a single chunk where there is nothing to dissect."""
-        outer = self.chunks[j]
-        return _cut(outer.lo, outer.hi, self.carried) if self.stride > self.carried else (outer,)
+    def inner(self, block: Chunk) -> tuple[Chunk, ...]:
+        """Round 2, in order: the submitter posts the state after each but the last."""
+        return _cut(block.lo, block.hi, self.carried)
 
-    def is_total(self, k: int) -> bool:
-        """Whether the state after k terms is a total: at a block's end, at the fold's end, at 0."""
-        return not self.ordered or k % LEAF_ELEMENTS == 0 or k == self.length
+    @property
+    def largest_posting(self) -> int:
+        """Bytes of the larger of the two postings; 0 where nothing is dissected."""
+        if not self.needed:
+            return 0
+        inner = len(self.inner(self.chunks[0])) - 1 if self.two_rounds else 0
+        return max(len(self.chunks), inner) * self.state_bytes
 
 
 def _cut(lo: int, hi: int, stride: int) -> tuple[Chunk, ...]:
@@ -95,3 +89,16 @@ def pack_states(states: Sequence[int], state_bytes: int) -> bytes:
 def unpack_states(data: bytes, state_bytes: int) -> tuple[int, ...]:
     """The inverse of `pack_states`; the length must be a multiple of `state_bytes`."""
     return tuple(int.from_bytes(data[i : i + state_bytes], "big") for i in range(0, len(data), state_bytes))
+
+
+def pack_state(state: Sequence[int]) -> int:
+    """A state of the machine (`opml.vm.step.State`) as one number, the first word on top."""
+    packed = 0
+    for word in state:
+        packed = packed << 32 | word
+    return packed
+
+
+def unpack_state(packed: int, state_bytes: int) -> tuple[int, ...]:
+    """The inverse of `pack_state`."""
+    return tuple(packed >> 32 * i & 0xFFFFFFFF for i in reversed(range(state_bytes // 4)))

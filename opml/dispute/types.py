@@ -43,9 +43,9 @@ CHALLENGER_PHASES = frozenset({Phase.PICK, Phase.ELEMENT, Phase.TOTAL_PICK, Phas
 class Terms:
     """Parameters of a deployment (`IDisputeGame.Terms`).
 
-    Seconds of the window and of a side's clock in one game; 2^fanout children a reveal; challengers whose gas the
-    pot can repay; the base fee in wei up to which nobody honest loses; wei that a winner gets beyond its gas, and
-    that a groundless game costs beyond its gas.
+    Seconds of the window and of a side's clock in one game; 2^fanout children a reveal; challengers whose gas
+    the pot can repay; the base fee in wei up to which nobody honest loses; wei that a winner gets beyond its
+    gas, and that a groundless game costs beyond its gas.
     """
 
     window: int = 3600
@@ -160,3 +160,27 @@ def game_id_of(claim_id: bytes, challenger: bytes, salt: int) -> bytes:
 def lengths_of(pieces: Sequence[bytes]) -> bytes:
     """A u16, big-endian, for the piece of each output token."""
     return b"".join(len(piece).to_bytes(2, "big") for piece in pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class GameKey:
+    """Which game: `gameId` is the hash of these."""
+
+    claim_id: bytes
+    challenger: bytes
+    salt: int
+
+    @property
+    def id(self) -> bytes:
+        return game_id_of(self.claim_id, self.challenger, self.salt)
+
+
+@dataclass(frozen=True, slots=True)
+class Docket:
+    """What all games against one claim share (`IDisputeGame.Docket`); amounts in wei."""
+
+    pot: int = 0
+    escrow: int = 0
+    open_games: int = 0
+    rejected_at: int = 0
+    winner: bytes = b"\0" * 20

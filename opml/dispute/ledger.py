@@ -1,0 +1,136 @@
+"""What each move of a game is paid for, and the bonds that follow: twin of `contracts/GameGas.sol`.
+
+Flat figures in gas, intrinsic gas and calldata included; wei where a price comes in. Floor divisions as in
+Solidity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opml.dispute.totals import Dissection
+from opml.dispute.types import Terms
+from opml.vm.layout import Layout, clog2
+
+OPEN = 120_000
+OPEN_SIBLING = 1_450
+PICK = 50_000
+CROSS = 15_000
+ELEMENT = 40_000
+PICK_TOTAL = 50_000
+ANNOUNCE = 36_000
+RELEASE = 60_000
+CLOSE = 130_000
+REVEAL_ROOT = 50_000
+REVEAL = 30_000
+REVEAL_CHILD = 1_320
+LEAF = 40_000
+TOTALS = 50_000
+TOKEN_PROOF = 150_000
+PIECE_PROOF = 150_000
+BYTE = 40
+ENTRY = 170
+
+DUE_UNIT = 10**7
+"""A game's due counts in this many wei."""
+MOST_DUE = 2**40 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is fixed by a program alone (`IModelRegistry.Sizes`): `step_gas` is that of its costliest step,
+    `totals` the bytes of the largest posting of running totals, `tensor_depth` that of the deepest tensor."""
+
+    committed: int
+    always: int
+    tensor_depth: int
+    entries: int
+    limit: int
+    step_gas: int
+    totals: int
+
+    @staticmethod
+    def of(layout: Layout, step_gas: int) -> Sizes:
+        """Sizes of a valid program; the gas of its costliest step comes from its validation."""
+        last = layout.program.limit - 1
+        return Sizes(
+            committed=len(layout.committed),
+            always=sum(not slot.instr.yields for slot in layout.committed),
+            tensor_depth=max(layout.slot_leaves(slot, last).depth for slot in layout.committed),
+            entries=len(layout.program.schedule),
+            limit=layout.program.limit,
+            step_gas=step_gas,
+            totals=max(Dissection.of(slot.instr, last).largest_posting for slot in layout.committed),
+        )
+
+
+def price(base_fee: int, ceiling: int) -> int:
+    """p(f) = min(f, F) · 5/4, in wei: the quarter pays the tip."""
+    return min(base_fee, ceiling) * 5 // 4
+
+
+def rounds(sizes: Sizes, fanout: int) -> int:
+    """Reveals of a game, and picks, which are as many."""
+
+    def levels(depth: int) -> int:
+        return -(-depth // fanout) or 1
+
+    return levels(clog2(sizes.limit)) + levels(clog2(sizes.committed)) + -(-sizes.tensor_depth // fanout)
+
+
+def reveals(sizes: Sizes, fanout: int) -> int:
+    """Q: all that the submitter's side posts in one game."""
+    return (
+        REVEAL_ROOT
+        - REVEAL
+        + rounds(sizes, fanout) * (REVEAL + (REVEAL_CHILD << fanout))
+        + LEAF
+        + 1024 * BYTE
+        + 2 * (TOTALS + sizes.totals * BYTE)
+        + 3 * ENTRY * sizes.entries
+    )
+
+
+def picks(sizes: Sizes, fanout: int) -> int:
+    """O: all that a challenger posts in one game, save the step."""
+    return (
+        OPEN
+        + OPEN_SIBLING * (clog2(sizes.limit) + clog2(sizes.committed) + sizes.tensor_depth)
+        + RELEASE
+        + rounds(sizes, fanout) * PICK
+        + 2 * CROSS
+        + ELEMENT
+        + 1024 * BYTE
+        + 2 * (PICK_TOTAL + sizes.totals * BYTE)
+        + 4 * ENTRY * sizes.entries
+        + ANNOUNCE
+    )
+
+
+def proof(sizes: Sizes) -> int:
+    """The costliest proof, an answer's pieces aside."""
+    return max(sizes.step_gas, max(TOKEN_PROOF, PIECE_PROOF) + ENTRY * sizes.entries)
+
+
+def pot(sizes: Sizes, terms: Terms) -> int:
+    """B: wei out of which challengers' gas is repaid, first spent first."""
+    spent = picks(sizes, terms.fanout) + reveals(sizes, terms.fanout) + proof(sizes)
+    return terms.challengers * spent * price(terms.ceiling, terms.ceiling)
+
+
+def submitter_bond(sizes: Sizes, terms: Terms, answer_bytes: int) -> int:
+    """S = 2 · (B + w) wei: half is burnt on fraud, before anything is paid."""
+    gas = proof(sizes) + answer_bytes * BYTE + CLOSE + picks(sizes, terms.fanout)
+    return 2 * (pot(sizes, terms) + gas * price(terms.ceiling, terms.ceiling) + terms.incentive)
+
+
+def challenger_bond(sizes: Sizes, terms: Terms) -> int:
+    """C >= 2 · Q · p(F) + G_close · p(F) + margin, wei."""
+    return (2 * reveals(sizes, terms.fanout) + CLOSE) * price(terms.ceiling, terms.ceiling) + terms.margin
+
+
+def repaid(due: int, left_in_pot: int, gas: int, price_of_gas: int) -> tuple[int, int]:
+    """(due in units, pot in wei) after a challenger's gas was added as far as the pot goes."""
+    units = -(-gas * price_of_gas // DUE_UNIT)
+    units = min(units, left_in_pot // DUE_UNIT, MOST_DUE - due)
+    return due + units, left_in_pot - units * DUE_UNIT
