@@ -16,11 +16,11 @@ from opml.models import tensor_types
 from opml.models.gguf import GgufFile, Tensor
 from opml.models.parts import (
     attention,
-    head_block,
+    normed,
+    output_block,
     plus,
     prepare,
     product,
-    rms_norm,
     rotated,
 )
 from opml.models.rotary import MAX_POSITIONS, rotary_tables
@@ -119,7 +119,7 @@ def write_program(shape: Shape, limit: int, globals_: list[Weight], layers: list
         if kinds not in blocks:
             blocks[kinds] = write_layer(model, shape, cos, sin, kinds)
         schedule.append((blocks[kinds], [w.format for w in layer]))
-    last = head_block(
+    last = output_block(
         model,
         gain,
         output[0] if output else embedding,
@@ -147,8 +147,7 @@ def write_layer(
 
     any_quantised = q_kind or k_kind or v_kind
     all_quantised = q_kind and k_kind and v_kind
-    norm = rms_norm(b, "attn_norm", x, attn_norm, n, s.eps, virtual=all_quantised)
-    xs = prepare(b, "attn_norm", norm, n, any_quantised)
+    xs = normed(b, "attn_norm", x, attn_norm, n, s.eps, floats=not all_quantised, quantised=any_quantised)
     row = r * (s.head * n) + k  # of head r; column c adds c * n
     turn = rotated(cos, sin, s.head)
     here, pair = row + c * n, row + (c ^ 1) * n
@@ -161,8 +160,8 @@ def write_layer(
     mixed = prepare(b, "attn", attn, wide, out_kind)
     y = product(b, "attn_output", 1, n, wide, mixed, (w_out, c * wide + k), plus(x), quantised=out_kind)
 
-    norm = rms_norm(b, "ffn_norm", y, ffn_norm, n, s.eps, virtual=gate_kind and up_kind)
-    ys = prepare(b, "ffn_norm", norm, n, gate_kind or up_kind)
+    all_quantised, any_quantised = gate_kind and up_kind, gate_kind or up_kind
+    ys = normed(b, "ffn_norm", y, ffn_norm, n, s.eps, floats=not all_quantised, quantised=any_quantised)
     at = c * n + k
     if gate_kind == up_kind:
         gated = product(

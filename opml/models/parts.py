@@ -7,6 +7,7 @@ exponentials, logits and noise are virtual; sums, int8 activations, their scales
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,9 +44,9 @@ TEMPERATURE, LOG_MIN_P, SEED, SEED_HIGH = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """What products read: `values` in f32 or f16, and, for quantised weights, int8 `q` with scales `d`."""
+    """What products read: `values` in f32 or f16 for float weights, int8 `q` and scales `d` for quantised."""
 
-    values: Slot
+    values: Slot | None
     q: Slot | None = None
     d: Slot | None = None
 
@@ -72,7 +73,7 @@ def rms(b: BlockBuilder, name: str, x: Slot, n: int, eps: float, rows: int = 1, 
     )
 
 
-def rms_norm(
+def normed(
     b: BlockBuilder,
     name: str,
     x: Slot,
@@ -80,35 +81,62 @@ def rms_norm(
     n: int,
     eps: float,
     *,
-    virtual: bool,
+    floats: bool,
+    quantised: bool,
     yields: bool = False,
-) -> Slot:
-    """x / rms(x) * gain: 1 x n. Virtual where only the quantiser reads it."""
+) -> Activations:
+    """x / rms(x) * gain, 1 x n: committed for products with `floats`, int8 for products that are `quantised`.
+
+    Where only the quantiser reads the norm, it computes it from x itself: two products an element.
+    """
     scale = rms(b, f"{name}.rms", x, n, eps, yields=yields)
-    value = mul(mul(x(c), scale()), gain(c))
-    return b.emit(name, 1, n, value, virtual=virtual, yields=yields)
+
+    def value(at: Address) -> Expr:
+        return mul(mul(x(at), scale()), gain(at))
+
+    if not floats:
+        return quantise(b, name, value, n, yields=yields)
+    norm = b.emit(name, 1, n, value(c), yields=yields)
+    return prepare(b, name, norm, n, quantised, yields=yields)
 
 
-def quantise(b: BlockBuilder, name: str, x: Slot, n: int, rows: int = 1, yields: bool = False) -> Activations:
-    """int8 values and a scale for each `UNIT` of a row: d = amax / 127, q = nearest(x * (127 / amax))."""
+def quantise(
+    b: BlockBuilder,
+    name: str,
+    value: Callable[[Address], Expr],
+    n: int,
+    rows: int = 1,
+    yields: bool = False,
+    values: Slot | None = None,
+) -> Activations:
+    """int8 values and a scale for each `UNIT` of a row: d = amax / 127, q = nearest(x * (127 / amax)).
+
+    `value` gives the element at an address; `values` is the tensor of them, if it is one.
+    """
 
     def at(column: Address) -> Address:
         return r * ROW + column if rows > 1 else column
 
     units = n // UNIT
     top = b.emit(
-        f"{name}.amax", rows, units, fold=Fold.MAX, k=UNIT, body=(abs_(x(at(c * UNIT + k))),), yields=yields
+        f"{name}.amax",
+        rows,
+        units,
+        fold=Fold.MAX,
+        k=UNIT,
+        body=(abs_(value(at(c * UNIT + k))),),
+        yields=yields,
     )
     d = b.emit(f"{name}.d", rows, units, div(top(at(c)), 127.0), yields=yields)
-    q = f2i(mul(x(at(c)), div(127.0, top(at(c // UNIT)))))
-    return Activations(x, b.emit(f"{name}.q", rows, n, q, out=Out.I8, yields=yields), d)
+    q = f2i(mul(value(at(c)), div(127.0, top(at(c // UNIT)))))
+    return Activations(values, b.emit(f"{name}.q", rows, n, q, out=Out.I8, yields=yields), d)
 
 
 def prepare(
     b: BlockBuilder, name: str, x: Slot, n: int, quantised: bool, rows: int = 1, yields: bool = False
 ) -> Activations:
-    """The activations that the products of `x` need."""
-    return quantise(b, name, x, n, rows, yields) if quantised else Activations(x)
+    """The activations that the products of the tensor `x` need."""
+    return quantise(b, name, x, n, rows, yields, x) if quantised else Activations(x)
 
 
 def product(
@@ -143,6 +171,7 @@ def product(
         body = [reads[0], x.q(at(k)), x.d(at(k // UNIT)), *reads[1:]]
         fold, terms = Fold.QDOT, terms_for(n, WHOLE_QDOT)
     else:
+        assert x.values is not None
         body = [operand for read in reads for operand in (read, x.values(at(k)))]
         fold, terms = Fold.DOT, terms_for(n, WHOLE_DOT)
     return b.emit(
@@ -235,37 +264,22 @@ def sample(b: BlockBuilder, logits: Slot, vocabulary: int) -> Slot:
     )
 
 
-def head_block(
-    model: ProgramBuilder,
-    gain: WeightRef,
-    head: WeightRef,
-    n: int,
-    eps: float,
-    quantised: bool,
-) -> BlockBuilder:
-    """The last block: norm, logits, sample. `head` is vocabulary x n."""
-    b = model.block("output")
-    norm = rms_norm(b, "output_norm", b.previous, gain, n, eps, virtual=quantised, yields=True)
-    logits_and_sample(b, norm, head, n, quantised)
-    return b
-
-
-def logits_and_sample(b: BlockBuilder, norm: Slot, head: WeightRef, n: int, quantised: bool) -> None:
-    """Logits of the normalised residual, and the sampled token."""
-    x = prepare(b, "output_norm", norm, n, quantised, yields=True)
-    logits = product(
-        b,
-        "logits",
-        1,
-        head.rows,
-        n,
-        x,
-        (head, c * n + k),
-        quantised=quantised,
-        yields=True,
-        virtual=True,
-    )
+def logits_and_sample(b: BlockBuilder, x: Activations, head: WeightRef, n: int, quantised: bool) -> None:
+    """Logits of the normalised residual, and the sampled token. `head` is vocabulary x n."""
+    at = (head, c * n + k)
+    logits = product(b, "logits", 1, head.rows, n, x, at, quantised=quantised, yields=True, virtual=True)
     sample(b, logits, head.rows)
+
+
+def output_block(
+    model: ProgramBuilder, gain: WeightRef, head: WeightRef, n: int, eps: float, quantised: bool
+) -> BlockBuilder:
+    """The last block: norm, logits, sample."""
+    b = model.block("output")
+    floats = not quantised
+    x = normed(b, "output_norm", b.previous, gain, n, eps, floats=floats, quantised=quantised, yields=True)
+    logits_and_sample(b, x, head, n, quantised)
+    return b
 
 
 def plus(x: Slot) -> Expr:
@@ -278,14 +292,14 @@ __all__ = [
     "UNIT",
     "Activations",
     "attention",
-    "head_block",
     "logits_and_sample",
+    "normed",
+    "output_block",
     "plus",
     "prepare",
     "product",
     "quantise",
     "rms",
-    "rms_norm",
     "rotated",
     "sample",
     "terms_for",
