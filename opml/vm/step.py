@@ -16,6 +16,7 @@ from opml.ops.program import run_scalar
 from opml.ops.quant import UNIT, element, load, qdot_unit, store
 from opml.vm.isa import LEAF_ELEMENTS, POOL_BASE, ROW, Axis, Fold, Kind, Operand, Pos
 from opml.vm.layout import Layout, SlotInfo
+from opml.vm.reach import depends_on
 from opml.vm.trace import TraceTrees
 from opml.vm.witness import Context, Forest, Opener, Prover, TensorId, Verifier
 
@@ -122,7 +123,7 @@ class Evaluation:
                 continue
             if along.mul != 1 or along.xor != 0:
                 continue
-            if operand.term(Axis.I) and depends_on_k(operands, operand.index):
+            if operand.term(Axis.I) and depends_on(operands, operand.index, Axis.K):
                 continue
             leaves = self.opener.leaves(tensor)
             first, _ = leaves.place(self._address(place, operands, operand, lo))
@@ -250,14 +251,6 @@ def _closes(k: int, k_extent: int) -> bool:
     return k % LEAF_ELEMENTS == 0 or k == k_extent
 
 
-def depends_on_k(operands: Sequence[Operand], number: int) -> bool:
-    """Whether the value of an operand of a body may change with k."""
-    operand = operands[number]
-    if operand.pos == Pos.WINDOW_K or operand.term(Axis.K) is not None:
-        return True
-    return operand.term(Axis.I) is not None and depends_on_k(operands, operand.index)
-
-
 # Steps -------------------------------------------------------------------------------------------------
 
 
@@ -293,4 +286,4 @@ def verify(layout: Layout, context: Context, target: Target, witness: bytes) -> 
     return result
 
 
-__all__ = ["Evaluation", "Mode", "State", "Target", "depends_on_k", "evaluate", "prove", "verify"]
+__all__ = ["Evaluation", "Mode", "State", "Target", "evaluate", "prove", "verify"]
