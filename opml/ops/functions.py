@@ -3,7 +3,7 @@
 Each takes and returns expressions (`opml.ops.expr`), so that a new function needs no new contract. The error
 bounds, in units in the last place (ulp) of the true value, were measured over all 2^32 inputs by
 `scripts/measure_functions.py` and stand in `docs/numbers.md`. The polynomials are minimax fits whose
-coefficients were rounded to f32 one after the other, from the lowest power up, the rest fitted again each time.
+coefficients were rounded to f32 one after the other, lowest power first, the rest fitted again each time.
 """
 
 from __future__ import annotations
