@@ -25,8 +25,11 @@ from enum import IntEnum
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
+
 from opml.errors import InputError
-from opml.vm.keccak import keccak256
+from opml.vm.isa import LEAF_ELEMENTS
+from opml.vm.keccak import DIGEST_BYTES, hash_many, keccak256
 from opml.vm.layout import Leaves, clog2, token_leaves
 
 Buffer = bytes | bytearray | memoryview
@@ -84,16 +87,18 @@ class Tree:
 
     __slots__ = ("count", "depth", "levels", "overlay", "tag")
 
-    def __init__(self, tag: Tag, leaves: Sequence[bytes], depth: int) -> None:
-        assert len(leaves) <= 1 << depth
-        self.tag, self.count, self.depth = tag, len(leaves), depth
+    def __init__(self, tag: Tag, leaves: Sequence[bytes] | bytes, depth: int) -> None:
+        """`leaves`: the hashes of the leaves, a list or one after the other."""
+        level = leaves if isinstance(leaves, bytes) else b"".join(leaves)
+        self.tag, self.count, self.depth = tag, len(level) // DIGEST_BYTES, depth
+        assert self.count <= 1 << depth
         self.overlay: dict[tuple[int, int], bytes] = {}
-        self.levels: list[list[bytes]] = [list(leaves)]
+        self.levels: list[bytes] = [level]
         for height in range(depth):
-            below = self.levels[-1]
-            if len(below) & 1:
-                below = [*below, empty(tag, height)]
-            self.levels.append([node_hash(tag, below[i], below[i + 1]) for i in range(0, len(below), 2)])
+            if len(level) // DIGEST_BYTES & 1:
+                level += empty(tag, height)
+            level = hash_many(tag, np.frombuffer(level, np.uint8).reshape(-1, 2 * DIGEST_BYTES))
+            self.levels.append(level)
 
     @property
     def root(self) -> bytes:
@@ -103,8 +108,8 @@ class Tree:
         """The node `index` at `height` above the leaves, padding included."""
         if (height, index) in self.overlay:
             return self.overlay[height, index]
-        level = self.levels[height]
-        return level[index] if index < len(level) else empty(self.tag, height)
+        start = DIGEST_BYTES * index
+        return self.levels[height][start : start + DIGEST_BYTES] or empty(self.tag, height)
 
     def is_padding(self, height: int, index: int) -> bool:
         """Whether a node has no real leaf."""
@@ -167,9 +172,16 @@ def data_tree(node_tag: Tag, leaf_tag: Tag, leaves: Leaves, data: Buffer) -> Tre
     """The tree over a tensor's stored bytes. Raises `InputError` where their number is not the shape's."""
     if len(data) != leaves.total_bytes:
         raise InputError(f"a tensor of this shape has {leaves.total_bytes} bytes, found {len(data)}")
-    view = memoryview(data)
-    hashes = [leaf_hash(leaf_tag, leaf_data(leaves, view, leaf)) for leaf in range(leaves.count)]
-    return Tree(node_tag, hashes, leaves.depth)
+    rows = np.frombuffer(data, np.uint8).reshape(leaves.rows, -1)
+    whole = leaves.length // LEAF_ELEMENTS
+    full = LEAF_ELEMENTS // leaves.unit * leaves.unit_bytes
+    hashes = np.empty((leaves.rows, leaves.per_row, DIGEST_BYTES), np.uint8)
+    for first, last, size in ((0, whole, full), (whole, leaves.per_row, rows.shape[1] - whole * full)):
+        if first < last:
+            messages = rows[:, first * full : first * full + (last - first) * size].reshape(-1, size)
+            digests = np.frombuffer(hash_many(leaf_tag, messages), np.uint8)
+            hashes[:, first:last] = digests.reshape(leaves.rows, last - first, DIGEST_BYTES)
+    return Tree(node_tag, hashes.tobytes(), leaves.depth)
 
 
 def tensor_tree(leaves: Leaves, data: Buffer) -> Tree:

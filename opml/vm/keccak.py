@@ -1,11 +1,21 @@
-"""keccak256, the only hash of the project: the native engine's where it is built, else PyCryptodome's."""
+"""keccak256, the only hash of the project: the native engine's where it is built, else PyCryptodome's.
+
+`hash_many` hashes messages of one length behind a tag byte, which is what trees are made of.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 from Crypto.Hash import keccak as _crypto
+from numpy.typing import NDArray
+
+DIGEST_BYTES = 32
+
+Messages = NDArray[np.uint8]
 
 
 def portable_keccak256(data: bytes) -> bytes:
@@ -13,16 +23,37 @@ def portable_keccak256(data: bytes) -> bytes:
     return _crypto.new(digest_bits=256, data=data).digest()
 
 
-def _choose() -> Callable[[bytes], bytes]:
+def portable_hash_many(tag: int, messages: Messages) -> bytes:
+    """`hash_many` by PyCryptodome."""
+    prefix = bytes([tag])
+    return b"".join(portable_keccak256(prefix + message.tobytes()) for message in messages)
+
+
+def _load_native() -> ModuleType | None:
     try:
-        native = importlib.import_module("opml.vm._native")
+        return importlib.import_module("opml.vm._native")
     except ImportError:
-        return portable_keccak256
-    chosen: Callable[[bytes], bytes] = getattr(native, "keccak256", portable_keccak256)
-    return chosen
+        return None
 
 
-keccak256: Callable[[bytes], bytes] = _choose()
-"""`keccak256(data)`: the 32-byte hash of `bytes`."""
+_native: Any = _load_native()
+_EMPTY = portable_keccak256(b"")
 
-__all__ = ["keccak256", "portable_keccak256"]
+
+def keccak256(data: bytes) -> bytes:
+    """The 32-byte hash of `data`."""
+    if _native is None:
+        return portable_keccak256(data)
+    digest: bytes = _native.keccak256(data) if data else _EMPTY
+    return digest
+
+
+def hash_many(tag: int, messages: Messages) -> bytes:
+    """keccak256(tag | message) of each row of uint8 [n, length], one after the other: 32 n bytes."""
+    if _native is None:
+        return portable_hash_many(tag, messages)
+    digests: bytes = _native.keccak256_many(np.ascontiguousarray(messages), tag).tobytes()
+    return digests
+
+
+__all__ = ["DIGEST_BYTES", "hash_many", "keccak256", "portable_hash_many", "portable_keccak256"]

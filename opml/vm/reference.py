@@ -114,10 +114,10 @@ class Executor:
         for slot in self.layout.slots:
             self._compute(slot, range(start, len(self.tokens)))
 
-    def sample(self) -> int:
-        """The token that the last position yields."""
-        registers = self.registers[-1][-1]
-        assert registers is not None, "the last position does not yield"
+    def sample(self, t: int = -1) -> int:
+        """The token that a position yields, the last one unless told."""
+        registers = self.registers[-1][t]
+        assert registers is not None, "the position does not yield"
         return int(registers[0])
 
     def trace(self, tokens: Sequence[int]) -> MemoryTrace:

@@ -43,6 +43,10 @@ class Trace(Protocol):
         """The root over the committed slots of position t, 32 bytes."""
         ...
 
+    def slot_roots(self, t: int) -> Sequence[bytes]:
+        """The roots of the committed slots of position t by ordinal, `E0` for those it lacks."""
+        ...
+
     def tensor(self, t: int, ordinal: int) -> bytes:
         """The stored bytes of a committed slot at position t, which must have it (`Layout.exists`)."""
         ...
@@ -77,6 +81,14 @@ class MemoryTrace:
 
     def position_root(self, t: int) -> bytes:
         return self.trees.position_tree(t).root
+
+    def slot_roots(self, t: int) -> list[bytes]:
+        slots = enumerate(self.layout.committed)
+        exists = self.layout.exists
+        return [
+            self.trees.tensor_tree(t, ordinal).root if exists(slot, t, self.prompt_length) else E0
+            for ordinal, slot in slots
+        ]
 
     def tensor(self, t: int, ordinal: int) -> bytes:
         data = self.tensors[t][ordinal]
@@ -123,13 +135,7 @@ class TraceTrees:
     def position_tree(self, t: int) -> Tree:
         """The tree over the tensor roots of position t."""
         if t not in self._positions:
-            layout, prompt = self.trace.layout, self.trace.prompt_length
-            self._positions[t] = position_tree(
-                [
-                    self.tensor_tree(t, ordinal).root if layout.exists(slot, t, prompt) else E0
-                    for ordinal, slot in enumerate(layout.committed)
-                ]
-            )
+            self._positions[t] = position_tree(self.trace.slot_roots(t))
         return self._positions[t]
 
     def tensor_tree(self, t: int, ordinal: int) -> Tree:

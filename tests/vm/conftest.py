@@ -1,8 +1,8 @@
-"""Lets the tests of the machine import `programs`, the tiny models beside them."""
+"""Lets tests import `tests.vm.programs`: the root of the repository, behind everything that is installed."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2]))

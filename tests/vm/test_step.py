@@ -6,7 +6,6 @@ import random
 from functools import cache
 
 import pytest
-from programs import MODELS, PARAMS
 
 from opml.errors import InputError
 from opml.vm.isa import OUT_BYTES, Fold
@@ -15,6 +14,7 @@ from opml.vm.reference import run
 from opml.vm.step import Mode, State, Target, prove, verify
 from opml.vm.trace import MemoryTrace
 from opml.vm.witness import Context
+from tests.vm.programs import MODELS, PARAMS
 
 TOKENS = (3, 1, 2, 24, 5)
 PROMPT = 3
