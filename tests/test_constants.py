@@ -64,7 +64,14 @@ def test_tags_equal_the_table_in_solidity() -> None:
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("Fold", Fold), ("Format", Out), ("WeightFormat", Format), ("Kind", Kind), ("Window", Pos), ("Axis", Axis)],
+    [
+        ("Fold", Fold),
+        ("Format", Out),
+        ("WeightFormat", Format),
+        ("Kind", Kind),
+        ("Window", Pos),
+        ("Axis", Axis),
+    ],
 )
 def test_enumerations_equal_the_table_in_cpp(name: str, table: type[IntEnum]) -> None:
     aliases = {"over_k": "window_k", "over_c": "window_c"}
@@ -84,7 +91,9 @@ def test_scalar_operations_equal_the_table_in_cpp() -> None:
     assert match, "OPML_SCALAR_OPS is not defined"
     found = re.findall(r"X\((\w+), (\d)\)", match[1])
     plain = {"and_": "and", "or_": "or", "xor_": "xor"}
-    assert [(plain.get(name, name), int(arity)) for name, arity in found] == [(op.name, op.arity) for op in OPS]
+    assert [(plain.get(name, name), int(arity)) for name, arity in found] == [
+        (op.name, op.arity) for op in OPS
+    ]
 
 
 def test_tags_equal_the_table_in_cpp() -> None:
