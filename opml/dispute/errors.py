@@ -163,15 +163,82 @@ class NotFraud(Refused):
     """The contract computes what was claimed."""
 
 
+class WrongTokens(Refused):
+    """Tokens are 4 bytes each, at least one."""
+
+
+class RequestExists(Refused):
+    """The request has been made already."""
+
+
+class RequestNot(Refused):
+    """The request is in another state."""
+
+
+class DeadlinePassed(Refused):
+    """Claims are posted until the request's deadline."""
+
+
+class OutputTooLong(Refused):
+    """An output has 1 to maxOutput tokens."""
+
+
+class TokenOutOfVocabulary(Refused):
+    """Every token lies in the vocabulary."""
+
+
+class EndTokenInside(Refused):
+    """Nothing follows an end token."""
+
+
+class NoEndToken(Refused):
+    """An output ends with an end token, unless it has maxOutput tokens."""
+
+
+class WrongLengths(Refused):
+    """There is one length of 2 bytes for each output token."""
+
+
+class WrongAnswerLength(Refused):
+    """The lengths add up to the answer's."""
+
+
+class ClaimExists(Refused):
+    """The claim has been posted already."""
+
+
+class ClaimNot(Refused):
+    """The claim is in another state."""
+
+
+class WindowOpen(Refused):
+    """A claim is final only when now >= window end."""
+
+
+class ClaimsPending(Refused):
+    """An earlier claim is not decided yet."""
+
+
+class FeeSettled(Refused):
+    """The fee has been paid."""
+
+
 __all__ = [
     "AnnouncedInThisBlock",
+    "ClaimExists",
+    "ClaimNot",
     "ClaimNotRejected",
     "ClaimRejectedAlready",
+    "ClaimsPending",
     "ClockExpired",
     "ClockRunning",
+    "DeadlinePassed",
+    "EndTokenInside",
+    "FeeSettled",
     "GameExists",
     "GameOver",
     "GamesOpen",
+    "NoEndToken",
     "NoSuchChild",
     "NoSuchElement",
     "NoSuchNode",
@@ -182,22 +249,30 @@ __all__ = [
     "NotReleasable",
     "NotTheChallenger",
     "NotTheSubmitter",
+    "OutputTooLong",
     "Padding",
     "Refused",
+    "RequestExists",
+    "RequestNot",
     "RootKnown",
     "RootUnknown",
+    "TokenOutOfVocabulary",
     "UnknownClaim",
     "WindowClosed",
+    "WindowOpen",
+    "WrongAnswerLength",
     "WrongBytes",
     "WrongChildCount",
     "WrongClaim",
     "WrongLeafLength",
+    "WrongLengths",
     "WrongNode",
     "WrongPhase",
     "WrongRequest",
     "WrongSiblingCount",
     "WrongStates",
     "WrongStatesLength",
+    "WrongTokens",
     "WrongTraceRoot",
     "WrongValue",
 ]

@@ -170,3 +170,17 @@ class Gateway(Protocol):
     def withdraw(self) -> Sequence[Receipt]:
         """Pull everything that is owed to this account."""
         ...
+
+
+__all__ = [
+    "ClaimRecord",
+    "ClaimStatus",
+    "DeliveryStatus",
+    "Docket",
+    "GameKey",
+    "GameRecord",
+    "Gateway",
+    "Receipt",
+    "RequestRecord",
+    "RequestStatus",
+]

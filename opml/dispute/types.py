@@ -14,6 +14,8 @@ from eth_abi.abi import encode as abi_encode
 from opml.vm.keccak import keccak256
 
 ZERO32 = b"\0" * 32
+NOBODY = b"\0" * 20
+GAME_DOMAIN = keccak256(b"opml.game.1")
 
 REQUEST_TYPES = "address,uint64,bytes32,bytes32,uint32,uint256,uint32,uint64,address,uint32,uint256"
 CLAIM_TYPES = "bytes32,address,address,bytes32,bytes32,uint32,bytes32,bytes32,uint64"
@@ -144,17 +146,12 @@ def _content_id(tag: str, chain_id: int, oracle: bytes, types: str, values: tupl
 
 def commitment_of(trace_root: bytes, submitter: bytes, request_id: bytes) -> bytes:
     """What a claim posts of its trace root: nobody else can use it, nobody can read it."""
-    return bytes(keccak256(trace_root + submitter + request_id))
+    return keccak256(trace_root + submitter + request_id)
 
 
 def game_id_of(claim_id: bytes, challenger: bytes, salt: int) -> bytes:
     """Digest that names a game."""
-    return keccak256(
-        abi_encode(
-            ["bytes32", "bytes32", "address", "uint256"],
-            [keccak256(b"opml.game.1"), claim_id, challenger, salt],
-        )
-    )
+    return keccak256(GAME_DOMAIN + claim_id + challenger.rjust(32, b"\0") + salt.to_bytes(32, "big"))
 
 
 def lengths_of(pieces: Sequence[bytes]) -> bytes:
@@ -183,4 +180,4 @@ class Docket:
     escrow: int = 0
     open_games: int = 0
     rejected_at: int = 0
-    winner: bytes = b"\0" * 20
+    winner: bytes = NOBODY

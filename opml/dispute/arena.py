@@ -1,0 +1,478 @@
+"""A chain in Python: oracle and games with time, accounts and gas, to play whole disputes in milliseconds.
+
+The game is `opml.dispute.transition`; here is what surrounds it: requests, claims, finality, fees, who owns
+what. Every transaction is a block of its own. Gas is the flat figures of `opml.dispute.ledger`, paid at the
+base fee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from opml.dispute import errors, ledger
+from opml.dispute.calldata import announcement_of
+from opml.dispute.cursor import Shapes
+from opml.dispute.gateway import (
+    ClaimRecord,
+    ClaimStatus,
+    GameRecord,
+    Receipt,
+    RequestRecord,
+    RequestStatus,
+)
+from opml.dispute.moves import (
+    Announce,
+    Element,
+    GameEvent,
+    GameMove,
+    Leaf,
+    Opening,
+    Pick,
+    PickTotal,
+    PieceProof,
+    Proof,
+    Release,
+    Reveal,
+    RevealRoot,
+    Timeout,
+    TokenProof,
+    Totals,
+)
+from opml.dispute.state import Call, GameState, Outcome, Rules
+from opml.dispute.transition import apply, open_game
+from opml.dispute.types import Claim, Docket, GameKey, Phase, Request, Terms
+from opml.dispute.verdict import settle
+from opml.dispute.verifier import ClaimJudge
+from opml.vm.commitment import tokens_tree
+from opml.vm.cost import step as step_cost
+from opml.vm.cost import worst_step
+from opml.vm.keccak import keccak256
+from opml.vm.layout import Layout
+from opml.vm.witness import Context
+
+FUNDS = 10**24
+CHAIN_ID = 31337
+ORACLE = b"\x0a" * 20
+GAME = b"\x0b" * 20
+BURNT = b"\xff" * 20
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """What the registry holds of a model."""
+
+    id: bytes
+    layout: Layout
+    weights_root: bytes
+    vocabulary_root: bytes
+    vocabulary_size: int
+    end_tokens: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Game:
+    key: GameKey
+    state: GameState
+    events: list[GameEvent] = field(default_factory=list)
+
+
+class Arena:
+    """The state of the chain. Amounts are wei, times seconds; `period` passes with each block."""
+
+    def __init__(
+        self,
+        model: RegisteredModel,
+        terms: Terms | None = None,
+        *,
+        base_fee: int = 10**9,
+        period: int = 1,
+        exact_digests: bool = True,
+    ) -> None:
+        self.model = model
+        self.terms = terms or Terms()
+        self.base_fee = base_fee
+        self.period = period
+        self.exact_digests = exact_digests
+        self.time = 1_700_000_000
+        self.block = 1
+        worst = worst_step(model.layout).gas
+        self.sizes = ledger.Sizes.of(model.layout, worst)
+        self.balances: dict[bytes, int] = {}
+        self.owed: dict[bytes, int] = {}
+        self.request_records: dict[bytes, RequestRecord] = {}
+        self.claim_records: dict[bytes, ClaimRecord] = {}
+        self.claim_bonds: dict[bytes, int] = {}
+        self.fee_paid_to: dict[bytes, bytes] = {}
+        self.answers: dict[bytes, bytes] = {}
+        self.dockets: dict[bytes, Docket] = {}
+        self.game_records: dict[bytes, _Game] = {}
+        self._rules: dict[bytes, Rules] = {}
+
+    # Money ---------------------------------------------------------------------------------------------
+
+    def balance(self, account: bytes) -> int:
+        """What an account holds and is owed."""
+        return self.balances.get(account, FUNDS) + self.owed.get(account, 0)
+
+    def _move(self, source: bytes, target: bytes, amount: int) -> None:
+        self.balances[source] = self.balances.get(source, FUNDS) - amount
+        self.balances[target] = self.balances.get(target, FUNDS) + amount
+
+    def _credit(self, holder: bytes, account: bytes, amount: int) -> None:
+        self.balances[holder] = self.balances.get(holder, FUNDS) - amount
+        self.owed[account] = self.owed.get(account, 0) + amount
+
+    def mine(self, sender: bytes, gas: int) -> Receipt:
+        """A block with one transaction of the sender's."""
+        cost = gas * self.base_fee
+        self._move(sender, BURNT, cost)
+        receipt = Receipt(gas, cost, self.block, keccak256(b"tx" + self.block.to_bytes(8, "big")))
+        self.block += 1
+        self.time += self.period
+        return receipt
+
+    def advance(self, seconds: int) -> None:
+        """Time passes."""
+        self.time += seconds
+
+    # Oracle --------------------------------------------------------------------------------------------
+
+    def request(self, request: Request, prompt: Sequence[int]) -> bytes:
+        """Ask; the fee is put down."""
+        if request.prompt_root != tokens_tree(prompt).root or request.prompt_length != len(prompt):
+            raise errors.WrongTokens(len(prompt))
+        request_id = request.id(CHAIN_ID, ORACLE)
+        if request_id in self.request_records:
+            raise errors.RequestExists(request_id)
+        self._move(request.requester, ORACLE, request.fee)
+        record = RequestRecord(request_id, request, tuple(prompt), RequestStatus.OPEN)
+        self.request_records[request_id] = record
+        self.mine(request.requester, 100_000)
+        return request_id
+
+    def submit(
+        self,
+        sender: bytes,
+        request: Request,
+        operator: bytes,
+        commitment: bytes,
+        output: Sequence[int],
+        answer: bytes,
+        lengths: bytes,
+    ) -> bytes:
+        """Post a claim with its bond. Refuses output that stops early, goes on, or isn't in the
+        vocabulary."""
+        request_id = request.id(CHAIN_ID, ORACLE)
+        record = self.request_records.get(request_id)
+        if record is None or record.status != RequestStatus.OPEN:
+            raise errors.RequestNot(RequestStatus.OPEN, record.status if record else RequestStatus.UNKNOWN)
+        if self.time > request.deadline:
+            raise errors.DeadlinePassed(request.deadline, self.time)
+        self._check_output(request, output)
+        if len(lengths) != 2 * len(output):
+            raise errors.WrongLengths(2 * len(output), len(lengths))
+        total = sum(int.from_bytes(lengths[i : i + 2], "big") for i in range(0, len(lengths), 2))
+        if total != len(answer):
+            raise errors.WrongAnswerLength(total, len(answer))
+        claim = Claim(
+            request_id,
+            sender,
+            operator,
+            commitment,
+            tokens_tree(output).root,
+            len(output),
+            keccak256(answer),
+            keccak256(lengths),
+            self.time,
+        )
+        claim_id = claim.id(CHAIN_ID, ORACLE)
+        if claim_id in self.claim_records:
+            raise errors.ClaimExists(claim_id)
+        bond = ledger.submitter_bond(self.sizes, self.terms, len(answer) + len(lengths))
+        self._move(sender, ORACLE, bond)
+        posted = ClaimRecord(claim_id, claim, tuple(output), answer, lengths, ClaimStatus.PENDING)
+        self.claim_records[claim_id], self.claim_bonds[claim_id] = posted, bond
+        self._update_request(request_id, pending=record.pending + 1)
+        self.mine(sender, 200_000)
+        return claim_id
+
+    def _check_output(self, request: Request, output: Sequence[int]) -> None:
+        if not 1 <= len(output) <= request.max_output:
+            raise errors.OutputTooLong(len(output), request.max_output)
+        for i, token in enumerate(output):
+            if token >= self.model.vocabulary_size:
+                raise errors.TokenOutOfVocabulary(i, token, self.model.vocabulary_size)
+            if token in self.model.end_tokens and i + 1 < len(output):
+                raise errors.EndTokenInside(i, token)
+        if output[-1] not in self.model.end_tokens and len(output) != request.max_output:
+            raise errors.NoEndToken(len(output), request.max_output)
+
+    def _update_request(self, request_id: bytes, **changes: object) -> None:
+        record = self.request_records[request_id]
+        self.request_records[request_id] = replace(record, **changes)  # type: ignore[arg-type]
+
+    def finalise(self, sender: bytes, claim_id: bytes) -> None:
+        """Make a claim final once its window is over and no game is open."""
+        posted = self.claim_records[claim_id]
+        if posted.status != ClaimStatus.PENDING:
+            raise errors.ClaimNot(ClaimStatus.PENDING, posted.status)
+        end = posted.claim.posted_at + self.terms.window
+        if self.time < end:
+            raise errors.WindowOpen(end, self.time)
+        docket, credits, burnt = settle(self.rules(claim_id), self.dockets.get(claim_id, Docket()))
+        self.dockets[claim_id] = docket
+        for account, amount in credits:
+            self._credit(GAME, account, amount)
+        self._move(GAME, BURNT, burnt)
+        self._credit(ORACLE, posted.claim.submitter, self.claim_bonds.pop(claim_id))
+        self.claim_records[claim_id] = replace(posted, status=ClaimStatus.FINAL)
+        self._decided(posted, final=True)
+        self.mine(sender, 150_000)
+
+    def _decided(self, posted: ClaimRecord, final: bool) -> None:
+        request_id = posted.claim.request_id
+        record = self.request_records[request_id]
+        self._update_request(request_id, pending=record.pending - 1)
+        if final and record.status == RequestStatus.OPEN:
+            self._update_request(request_id, status=RequestStatus.ANSWERED)
+            self.answers[request_id] = posted.answer
+
+    def collect_fee(self, sender: bytes, request_id: bytes) -> None:
+        """The fee goes to the earliest-posted claim that became final with the final answer: earlier claims
+        that are still pending are waited for, rejected ones are skipped."""
+        record = self.request_records[request_id]
+        if record.status != RequestStatus.ANSWERED:
+            raise errors.RequestNot(RequestStatus.ANSWERED, record.status)
+        if record.fee_paid:
+            raise errors.FeeSettled(request_id)
+        for posted in self.claim_records.values():
+            if posted.claim.request_id != request_id or posted.status == ClaimStatus.REJECTED:
+                continue
+            if posted.status == ClaimStatus.PENDING:
+                raise errors.ClaimsPending(record.pending)
+            if posted.answer == self.answers[request_id]:
+                self._credit(ORACLE, posted.claim.submitter, record.request.fee)
+                self._update_request(request_id, fee_paid=True)
+                self.fee_paid_to[request_id] = posted.claim.submitter
+                break
+        self.mine(sender, 80_000)
+
+    def withdraw(self, account: bytes) -> None:
+        """Pull what is owed."""
+        amount = self.owed.pop(account, 0)
+        self.balances[account] = self.balances.get(account, FUNDS) + amount
+        self.mine(account, 40_000)
+
+    # Games ---------------------------------------------------------------------------------------------
+
+    def rules(self, claim_id: bytes) -> Rules:
+        """The rules of the games against a claim."""
+        if claim_id not in self._rules:
+            posted, model = self.claim_records[claim_id], self.model
+            claim = posted.claim
+            request = self.request_records[claim.request_id].request
+            context = Context(
+                trace_root=b"",
+                weights_root=model.weights_root,
+                prompt_root=request.prompt_root,
+                prompt_length=request.prompt_length,
+                output_root=claim.output_root,
+                output_length=claim.output_length,
+                params=request.param_words,
+            )
+            positions = request.prompt_length + claim.output_length - 1
+            self._rules[claim_id] = Rules(
+                terms=self.terms,
+                sizes=self.sizes,
+                shapes=Shapes(model.layout, request.prompt_length, positions),
+                request=request,
+                claim=claim,
+                claim_id=claim_id,
+                judge=ClaimJudge(model.layout, context, model.vocabulary_root, model.vocabulary_size),
+                digest=lambda key, proof: self.digest(request, claim, key, proof, key.challenger),
+                step_gas=lambda ordinal: step_cost(model.layout, model.layout.committed[ordinal]).gas,
+                answer_bytes=len(posted.answer) + len(posted.lengths),
+            )
+        return self._rules[claim_id]
+
+    def digest(self, request: Request, claim: Claim, key: GameKey, proof: Proof, sender: bytes) -> bytes:
+        """What announces a proof."""
+        if self.exact_digests:
+            return announcement_of(request, claim, key, proof, sender)
+        return keccak256(repr((key.id, proof)).encode() + sender)
+
+    def _call(self, sender: bytes, value: int = 0) -> Call:
+        return Call(sender, self.time, self.block, self.base_fee, value)
+
+    def open(self, sender: bytes, claim_id: bytes, move: Opening) -> GameKey:
+        """Open a game with the challenger's bond."""
+        posted = self.claim_records.get(claim_id)
+        if posted is None:
+            raise errors.UnknownClaim(claim_id)
+        rules = self.rules(claim_id)
+        fresh = claim_id not in self.dockets
+        docket = self.dockets.get(claim_id, Docket(pot=ledger.pot(self.sizes, self.terms)))
+        key, outcome = open_game(rules, docket, move, self._call(sender, rules.bond))
+        if key.id in self.game_records:
+            raise errors.GameExists(key.id)
+        if fresh and posted.status != ClaimStatus.PENDING:
+            raise errors.UnknownClaim(claim_id)
+        self._move(sender, GAME, rules.bond)
+        self.game_records[key.id] = _Game(key, GameState())
+        self._settle(posted, key, outcome)
+        self.mine(sender, ledger.OPEN)
+        return key
+
+    def play(self, sender: bytes, key: GameKey, move: GameMove) -> Receipt:
+        """A move in a game. Raises `errors.Refused`, or `InputError` for a malformed witness; nothing changes
+        then."""
+        game = self.game_records.get(key.id)
+        if game is None:
+            raise errors.WrongPhase(Phase.REVEAL, Phase.NONE)
+        rules, docket = self.rules(key.claim_id), self.dockets[key.claim_id]
+        gas = self.gas_of(game.state, move)
+        outcome = apply(rules, key, game.state, docket, move, self._call(sender))
+        self._settle(self.claim_records[key.claim_id], key, outcome)
+        return replace(self.mine(sender, gas), game_id=key.id)
+
+    def _settle(self, posted: ClaimRecord, key: GameKey, outcome: Outcome) -> None:
+        game = self.game_records[key.id]
+        game.state = outcome.game
+        game.events += outcome.events
+        self.dockets[key.claim_id] = outcome.docket
+        if outcome.rejects:
+            bond = self.claim_bonds.pop(posted.id)
+            self._move(ORACLE, GAME, bond // 2)
+            self._move(ORACLE, BURNT, bond - bond // 2)
+            self.claim_records[posted.id] = replace(posted, status=ClaimStatus.REJECTED)
+            self._decided(posted, final=False)
+        for account, amount in outcome.credits:
+            self._credit(GAME, account, amount)
+        self._move(GAME, BURNT, outcome.burnt)
+
+    def gas_of(self, game: GameState, move: GameMove) -> int:
+        """The flat figure that a move is paid for."""
+        entries = ledger.ENTRY * self.sizes.entries
+        match move:
+            case RevealRoot(_, children):
+                return ledger.REVEAL_ROOT + ledger.REVEAL_CHILD * len(children)
+            case Reveal(children):
+                return ledger.REVEAL + ledger.REVEAL_CHILD * len(children)
+            case Pick():
+                return ledger.PICK
+            case Leaf(data):
+                return ledger.LEAF + ledger.BYTE * len(data) + entries
+            case Element(_, data):
+                return ledger.ELEMENT + ledger.BYTE * len(data) + entries
+            case Totals(states):
+                return ledger.TOTALS + ledger.BYTE * len(states) + entries
+            case PickTotal(_, _, states):
+                return ledger.PICK_TOTAL + ledger.BYTE * len(states) + entries
+            case Announce():
+                return ledger.ANNOUNCE
+            case TokenProof():
+                return ledger.TOKEN_PROOF
+            case PieceProof():
+                return ledger.PIECE_PROOF
+            case Timeout():
+                return ledger.CLOSE
+            case Release():
+                return ledger.RELEASE
+            case _:
+                return step_cost(self.model.layout, self.model.layout.committed[game.ordinal]).gas
+
+    def verdict(self, claim_id: bytes) -> ClaimStatus:
+        """Status of a claim."""
+        return self.claim_records[claim_id].status
+
+
+@dataclass(frozen=True)
+class ArenaGateway:
+    """The arena as one account sees it (`opml.dispute.gateway.Gateway`)."""
+
+    arena: Arena
+    account: bytes
+    on_send: Callable[[bytes, object], None] | None = None
+
+    @property
+    def chain_id(self) -> int:
+        return CHAIN_ID
+
+    @property
+    def oracle(self) -> bytes:
+        return ORACLE
+
+    def now(self) -> tuple[int, int]:
+        return self.arena.time, self.arena.block
+
+    def terms(self) -> Terms:
+        return self.arena.terms
+
+    def submitter_bond(self, model_id: bytes, answer_bytes: int) -> int:
+        return ledger.submitter_bond(self.arena.sizes, self.arena.terms, answer_bytes)
+
+    def challenger_bond(self, model_id: bytes) -> int:
+        return ledger.challenger_bond(self.arena.sizes, self.arena.terms)
+
+    def requests(self) -> Sequence[RequestRecord]:
+        return list(self.arena.request_records.values())
+
+    def claims(self) -> Sequence[ClaimRecord]:
+        return list(self.arena.claim_records.values())
+
+    def games(self, claim_id: bytes) -> Sequence[GameRecord]:
+        return [
+            GameRecord(game.key, game.state, tuple(game.events))
+            for game in self.arena.game_records.values()
+            if game.key.claim_id == claim_id
+        ]
+
+    def docket(self, claim_id: bytes) -> Docket:
+        return self.arena.dockets.get(claim_id, Docket())
+
+    def owed(self) -> int:
+        return self.arena.owed.get(self.account, 0)
+
+    def submit(
+        self,
+        request: Request,
+        operator: bytes,
+        commitment: bytes,
+        output: Sequence[int],
+        answer: bytes,
+        lengths: bytes,
+    ) -> tuple[bytes, Receipt]:
+        arena = self.arena
+        claim_id = arena.submit(self.account, request, operator, commitment, output, answer, lengths)
+        return claim_id, self._receipt()
+
+    def _receipt(self) -> Receipt:
+        return Receipt(0, 0, self.arena.block - 1, b"")
+
+    def open(self, request: Request, claim: Claim, move: Opening) -> Receipt:
+        key = self.arena.open(self.account, claim.id(CHAIN_ID, ORACLE), move)
+        return replace(self._receipt(), game_id=key.id)
+
+    def play(self, request: Request, claim: Claim, key: GameKey, move: GameMove) -> Receipt:
+        return self.arena.play(self.account, key, move)
+
+    def digest(self, request: Request, claim: Claim, key: GameKey, proof: Proof) -> bytes:
+        return self.arena.digest(request, claim, key, proof, self.account)
+
+    def finalise(self, request: Request, claim: Claim) -> Receipt:
+        self.arena.finalise(self.account, claim.id(CHAIN_ID, ORACLE))
+        return self._receipt()
+
+    def deliver(self, request: Request, answer: bytes) -> Receipt:
+        return self.arena.mine(self.account, 60_000)
+
+    def collect_fee(self, request: Request) -> Receipt:
+        self.arena.collect_fee(self.account, request.id(CHAIN_ID, ORACLE))
+        return self._receipt()
+
+    def withdraw(self) -> Sequence[Receipt]:
+        if not self.owed():
+            return ()
+        self.arena.withdraw(self.account)
+        return (self._receipt(),)
