@@ -153,13 +153,14 @@ class Buffers {
 
 class PyMachine {
  public:
-  PyMachine(nb::bytes program, nb::sequence weights, const std::string& engine, int threads, const std::string& level) {
+  PyMachine(nb::bytes program, nb::sequence weights, const std::string& engine, int threads, const std::string& level,
+            bool generic) {
     if (threads < 1 || threads > 256) throw nb::value_error("threads: expected 1 ... 256");
     const opml::Kernels& k = kernels_for(engine, level);
     std::vector<std::span<const uint8_t>> spans;
     for (nb::handle weight : weights) spans.push_back(buffers.add(weight));
     const std::span<const uint8_t> code{static_cast<const uint8_t*>(program.data()), program.size()};
-    const std::string fault = machine.open(code, std::move(spans), k, threads);
+    const std::string fault = machine.open(code, std::move(spans), k, threads, generic);
     if (!fault.empty()) throw nb::value_error(fault.c_str());
   }
   Buffers buffers;
@@ -330,9 +331,10 @@ NB_MODULE(_native, m) {
   m.def("tensor_root", &tensor_root, "data"_a, "rows"_a, "row_bytes"_a, "leaf_bytes"_a, "leaf_tag"_a, "node_tag"_a,
         "Root of a tensor cut row by row into leaves of leaf_bytes (docs/spec.md#42-trees).");
   nb::class_<PyMachine>(m, "Machine", "A program with its weights, ready to run; weights are used in place.")
-      .def(nb::init<nb::bytes, nb::sequence, const std::string&, int, const std::string&>(), "program"_a, "weights"_a,
-           "engine"_a = "native", "threads"_a = 1, "level"_a = "auto",
-           "program: encoded. weights: buffers in the order of the weights tree. Raises ValueError for a bad program or\n"
+      .def(nb::init<nb::bytes, nb::sequence, const std::string&, int, const std::string&, bool>(), "program"_a, "weights"_a,
+           "engine"_a = "native", "threads"_a = 1, "level"_a = "auto", "generic"_a = false,
+           "program: encoded. weights: buffers in the order of the weights tree. generic: no\n"
+           "recognised fast kernels (for tests). Raises ValueError for a bad program or\n"
            "weights, RuntimeError where the engine can't run here.")
       .def(
           "new_session",

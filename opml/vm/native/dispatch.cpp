@@ -9,6 +9,7 @@ const Kernels* kernels_baseline(Engine engine);
 #if defined(OPML_X86_LEVELS)
 const Kernels* kernels_avx2(Engine engine);
 const Kernels* kernels_avx512(Engine engine);
+const Kernels* kernels_avx512vnni(Engine engine);
 
 namespace {
 bool has(Level level) {
@@ -33,8 +34,8 @@ const Kernels* kernels(Level level, Engine engine) {
   switch (level) {
     case Level::baseline: return kernels_baseline(engine);
     case Level::avx2: return kernels_avx2(engine);
-    case Level::avx512:
-    case Level::avx512vnni: return kernels_avx512(engine);
+    case Level::avx512: return kernels_avx512(engine);
+    case Level::avx512vnni: return kernels_avx512vnni(engine);
   }
   return nullptr;
 }

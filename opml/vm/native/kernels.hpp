@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "keccak.hpp"
+#include "packed.hpp"
 #include "plan.hpp"
 
 namespace opml {
@@ -21,6 +22,10 @@ struct Kernels {
   uint64_t workspace_bytes;  // of one thread, 64-byte aligned
   // The generic path: any instruction form.
   void (*run_slot)(const SlotPlan& plan, const Range& range, void* workspace);
+  // The same, the fold already done.
+  void (*finish_slot)(const SlotPlan& plan, const Range& range, void* workspace, const Accumulators& given);
+  void (*qdot)(const QdotTask& task);
+  void (*prepare_activations)(const int8_t* q, const uint8_t* scales, uint32_t units, int32_t* sums, uint32_t* products);
 };
 
 // The table of a level; null where this build or this processor lacks it.

@@ -6,6 +6,7 @@
 
 #include "hardfloat.hpp"
 #include "kernels.hpp"
+#include "qdot.hpp"
 #include "slot_eval.hpp"
 #if defined(__AVX512F__)
 #include "keccak_avx512.hpp"
@@ -47,7 +48,13 @@ void run_slot(const SlotPlan& plan, const Range& range, void* workspace) {
 }
 
 template <Arithmetic A>
-inline constexpr Kernels kKernels = {eval_program<A>, keccak_many<KeccakWords>, sizeof(typename SlotEval<A>::Workspace),
-                                     run_slot<A>};
+void finish_slot(const SlotPlan& plan, const Range& range, void* workspace, const Accumulators& given) {
+  SlotEval<A>(plan, *static_cast<typename SlotEval<A>::Workspace*>(workspace)).finish_from(range, given);
+}
+
+template <Arithmetic A>
+inline constexpr Kernels kKernels = {
+    eval_program<A>, keccak_many<KeccakWords>, sizeof(typename SlotEval<A>::Workspace), run_slot<A>, finish_slot<A>,
+    qdot<A>,         prepare_activations<A>};
 
 OPML_LEVEL_END

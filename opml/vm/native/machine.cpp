@@ -5,57 +5,7 @@
 
 namespace opml {
 
-std::string Machine::open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights,
-                          const Kernels& kernels, int threads) {
-  if (const std::string fault = decode_program(program, program_); !fault.empty()) return "program: " + fault;
-  if (weights.size() != program_.weights.size())
-    return "weights: the program has " + std::to_string(program_.weights.size()) + ", found " + std::to_string(weights.size());
-  for (size_t i = 0; i < weights.size(); ++i)
-    if (weights[i].size() != program_.weights[i].bytes())
-      return "weight " + std::to_string(i) + ": expected " + std::to_string(program_.weights[i].bytes()) + " bytes, found " +
-             std::to_string(weights[i].size());
-  weights_ = std::move(weights);
-  kernels_ = &kernels;
-  pool_ = std::make_unique<ThreadPool>(threads);
-  workspaces_.resize(static_cast<size_t>(pool_->threads()));
-  for (auto& w : workspaces_) w.reset(kernels.workspace_bytes);
-  for (auto& w : workspaces_) std::memset(w.data.get(), 0, w.size);
-  scratch_.resize(static_cast<size_t>(pool_->threads()));
-  constants_.reset(std::max<size_t>(1, program_.pool.size()) * kLanes);
-  for (size_t i = 0; i < program_.pool.size(); ++i)
-    std::fill_n(constants_.data.get() + i * kLanes, kLanes, program_.pool[i]);
-  tensor_padding_.emplace(kernels, Tag::tensor);
-  position_padding_.emplace(kernels, Tag::position);
-  trace_padding_.emplace(kernels, Tag::trace);
-
-  const size_t slots = program_.slots.size();
-  kept_.assign(slots, 0);
-  last_reader_.assign(slots, 0);
-  entry_end_.assign(program_.schedule.size(), 0);
-  for (uint32_t s = 0; s < slots; ++s) {
-    last_reader_[s] = s;
-    entry_end_[program_.slots[s].entry] = s;
-    for (const auto* section : {&program_.slots[s].code->body_operands, &program_.slots[s].code->finish_operands}) {
-      for (const Operand& o : *section) {
-        if (o.kind != Kind::slot) continue;
-        last_reader_[s - o.ref] = s;
-        if (o.window != Window::here) kept_[s - o.ref] = 1;
-      }
-    }
-  }
-  return {};
-}
-
-Session::Session(Machine& machine, std::vector<uint32_t> params, std::vector<Fault> faults)
-    : machine_(machine), params_(std::move(params)), store_(machine.program_.slots.size()) {
-  params_.resize(std::max<size_t>(params_.size(), machine.program_.params));
-  for (const Fault& f : faults) faults_.emplace(f.slot, f);
-}
-
-std::optional<uint32_t> Session::sample(uint32_t position) const {
-  if (position >= tokens_.size() || position < yields_from_) return std::nullopt;
-  return samples_[position];
-}
+// Helpers -------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -101,11 +51,93 @@ class Planner {
 };
 
 constexpr uint32_t kFewPositions = 8;
+constexpr uint32_t kTileRows = 256, kTilePositions = 48;  // of a qdot that one thread works on
 
 // Extents that vary are sized for t in steps, so that a plan serves many positions.
 uint64_t extent_limit(uint32_t last) { return (uint64_t{last} / kLeafElements + 1) * kLeafElements; }
 
+// Where an operand that is addressed by r (and k) starts at chunk position p.
+uint64_t start_of(const Source& s, uint32_t p, uint32_t r) {
+  uint64_t at = s.base + p * s.stride;
+  for (int i = 0; i < s.n_terms; ++i)
+    if (s.terms[i].axis == Axis::r) at += uint64_t{s.terms[i].mul == kRow ? s.row.n : s.terms[i].mul} * (r / s.terms[i].div);
+  return at;
+}
+
 }  // namespace
+
+// Opening -------------------------------------------------------------------------------------------------------------
+
+std::string Machine::open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights,
+                          const Kernels& kernels, int threads, bool generic) {
+  if (const std::string fault = decode_program(program, program_); !fault.empty()) return "program: " + fault;
+  if (weights.size() != program_.weights.size())
+    return "weights: the program has " + std::to_string(program_.weights.size()) + ", found " + std::to_string(weights.size());
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (weights[i].size() != program_.weights[i].bytes())
+      return "weight " + std::to_string(i) + ": expected " + std::to_string(program_.weights[i].bytes()) + " bytes, found " +
+             std::to_string(weights[i].size());
+  weights_ = std::move(weights);
+  kernels_ = &kernels;
+  pool_ = std::make_unique<ThreadPool>(threads);
+  workspaces_.resize(static_cast<size_t>(pool_->threads()));
+  for (auto& w : workspaces_) w.reset(kernels.workspace_bytes);
+  for (auto& w : workspaces_) std::memset(w.data.get(), 0, w.size);
+  scratch_.resize(static_cast<size_t>(pool_->threads()));
+  constants_.reset(std::max<size_t>(1, program_.pool.size()) * kLanes);
+  for (size_t i = 0; i < program_.pool.size(); ++i)
+    std::fill_n(constants_.data.get() + i * kLanes, kLanes, program_.pool[i]);
+  tensor_padding_.emplace(kernels, Tag::tensor);
+  position_padding_.emplace(kernels, Tag::position);
+  trace_padding_.emplace(kernels, Tag::trace);
+
+  const size_t slots = program_.slots.size();
+  qdots_.resize(slots);
+  packed_.resize(weights_.size());
+  raw_.resize(static_cast<size_t>(pool_->threads()));
+  for (auto& raw : raw_) raw.reset(2 * kTilePositions * (kTileRows + kGroupRows));
+  for (size_t s = 0; s < slots && !generic; ++s) {
+    const Slot& slot = program_.slots[s];
+    qdots_[s] = qdot_form(program_, slot);
+    for (int j = 0; qdots_[s] && j < slot.code->accumulators(); ++j) {
+      const uint32_t number = qdots_[s]->rows[j].weight;
+      if (packed_[number].size > 0) continue;
+      const WeightShape& w = program_.weights[number];
+      packed_[number].reset(packed_bytes(w));
+      const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, each = 64;
+      pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
+        pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_[number].data.get());
+      });
+    }
+  }
+  kept_.assign(slots, 0);
+  last_reader_.assign(slots, 0);
+  entry_end_.assign(program_.schedule.size(), 0);
+  for (uint32_t s = 0; s < slots; ++s) {
+    last_reader_[s] = s;
+    entry_end_[program_.slots[s].entry] = s;
+    for (const auto* section : {&program_.slots[s].code->body_operands, &program_.slots[s].code->finish_operands}) {
+      for (const Operand& o : *section) {
+        if (o.kind != Kind::slot) continue;
+        last_reader_[s - o.ref] = s;
+        if (o.window != Window::here) kept_[s - o.ref] = 1;
+      }
+    }
+  }
+  return {};
+}
+
+Session::Session(Machine& machine, std::vector<uint32_t> params, std::vector<Fault> faults)
+    : machine_(machine), params_(std::move(params)), store_(machine.program_.slots.size()) {
+  params_.resize(std::max<size_t>(params_.size(), machine.program_.params));
+  for (const Fault& f : faults) faults_.emplace(f.slot, f);
+}
+
+std::optional<uint32_t> Session::sample(uint32_t position) const {
+  if (position >= tokens_.size() || position < yields_from_) return std::nullopt;
+  return samples_[position];
+}
+
 
 // Planning ------------------------------------------------------------------------------------------------------------
 
@@ -279,7 +311,90 @@ void Session::apply_faults(const SlotPlan& plan, uint32_t slot, const Range& ran
   }
 }
 
+void Session::prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
+  sums_.resize(uint64_t{p.positions} * variants * units);
+  products_.resize(sums_.size());
+  const auto one = [&](uint32_t i, int) {
+    for (uint32_t r = 0; r < variants; ++r) {
+      const uint64_t at = (uint64_t{i + from} * variants + r) * units;
+      machine_.kernels_->prepare_activations(reinterpret_cast<const int8_t*>(x.data + start_of(x, i + from, r)),
+                                             d.data + 4 * start_of(d, i + from, r), units, sums_.data() + at,
+                                             products_.data() + at);
+    }
+  };
+  machine_.pool_->run(p.positions - from, one);
+}
+
+// Products of whole rows: a task is a tile of rows for all positions, finished while it is warm.
+void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  if (from >= p.positions) return;
+  prepare_activations(p, slot, form);
+  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
+  const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
+  const uint32_t segment = form.by_row ? plan.cols.n : plan.rows.n * plan.cols.n;
+  const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  uint32_t granule = kGroupRows;
+  for (int j = 0; j < plan.accumulators; ++j) granule = std::max(granule, 2 * form.rows[j].mask);
+  if (granule > kTileRows) granule = segment;  // partners further apart than a tile: one task
+  const uint32_t share = (segment + 2 * threads - 1) / (2 * threads);
+  const uint32_t each = std::min(segment, std::max(granule, std::min(kTileRows, (share + granule - 1) / granule * granule)));
+  const uint32_t tiles = (segment + each - 1) / each;
+  const uint64_t raw_rows = each + kGroupRows;
+  // Rows that depend on an index differ from position to position.
+  const bool indexed = form.rows[0].index >= 0 || (plan.accumulators == 2 && form.rows[1].index >= 0);
+  const uint32_t group_positions = indexed ? 1 : std::max<uint32_t>(1, static_cast<uint32_t>(
+      std::min<uint64_t>(kTilePositions, kTilePositions * (kTileRows + kGroupRows) / raw_rows)));
+
+  const auto task = [&](uint32_t number, int thread) {
+    const uint32_t r = number / tiles, begin = number % tiles * each, end = std::min(segment, begin + each);
+    AlignedArray<uint32_t>& raw = machine_.raw_[static_cast<size_t>(thread)];
+    if (raw.size < 2 * group_positions * raw_rows) raw.reset(2 * group_positions * raw_rows);
+    Activations activations[kTilePositions];
+    for (uint32_t i = from; i < p.positions; i += group_positions) {
+      const uint32_t n = std::min(group_positions, p.positions - i);
+      for (uint32_t q = 0; q < n; ++q) {
+        const uint64_t at = (uint64_t{i + q} * variants + r) * units;
+        activations[q] = {reinterpret_cast<const int8_t*>(x.data + start_of(x, i + q, r)), d.data + 4 * start_of(d, i + q, r),
+                          sums_.data() + at, products_.data() + at};
+      }
+      Accumulators given{{nullptr, nullptr}, {0, 0}, raw_rows};
+      for (int j = 0; j < plan.accumulators; ++j) {
+        const RowsForm& rows = form.rows[j];
+        uint64_t row = rows.first + begin + (form.by_row ? r * rows.per_r : 0);
+        if (rows.index >= 0) {
+          const Source& index = plan.body_operands[rows.index];
+          uint32_t word = p.chunk.tokens[i];
+          if (index.reads == Reads::tensor) std::memcpy(&word, index.data + 4 * start_of(index, i, r), 4);
+          const WeightShape& w = machine_.program_.weights[rows.weight];
+          const int64_t most = static_cast<int64_t>(w.rows / rows.per_index) - 1, value = static_cast<int32_t>(word);
+          row += static_cast<uint64_t>(std::clamp<int64_t>(value, 0, most)) * rows.per_index;
+        }
+        const WeightShape& w = machine_.program_.weights[rows.weight];
+        const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
+        uint32_t* out = raw.data.get() + static_cast<uint64_t>(j) * group_positions * raw_rows;
+        machine_.kernels_->qdot({w.format,
+                                 machine_.packed_[rows.weight].data.get() + group * units * packed_format(w.format).bytes,
+                                 static_cast<uint32_t>(last - group + 1), units, activations, n, out, raw_rows});
+        given.raw[j] = out + row % kGroupRows;
+        given.mask[j] = rows.mask;
+      }
+      const uint64_t first = form.by_row ? uint64_t{r} * plan.cols.n : 0;
+      const Range range{i, i + n, first + begin, first + end};
+      machine_.kernels_->finish_slot(plan, range, machine_.workspaces_[static_cast<size_t>(thread)].data.get(), given);
+      if (!faults_.empty()) apply_faults(plan, slot, range);
+    }
+  };
+  machine_.pool_->run(variants * tiles, task);
+}
+
 void Session::run_slot(ChunkPlan& p, uint32_t slot) {
+  if (machine_.qdots_[slot]) return run_qdot(p, slot, *machine_.qdots_[slot]);
   const SlotPlan& plan = p.slots[slot];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   if (from >= p.positions) return;

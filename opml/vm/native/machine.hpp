@@ -15,6 +15,7 @@
 #include "merkle.hpp"
 #include "plan.hpp"
 #include "program.hpp"
+#include "qdot_form.hpp"
 #include "thread_pool.hpp"
 
 namespace opml {
@@ -37,7 +38,7 @@ class Machine {
  public:
   // What is wrong, or nothing. Weights stay where they are and must outlive the machine.
   std::string open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights, const Kernels& kernels,
-                   int threads);
+                   int threads, bool generic = false);
 
   const Program& program() const { return program_; }
   const std::vector<std::span<const uint8_t>>& weights() const { return weights_; }
@@ -53,6 +54,9 @@ class Machine {
   std::vector<HashScratch> scratch_;               // one a thread
   AlignedArray<uint32_t> constants_;
   std::optional<Padding> tensor_padding_, position_padding_, trace_padding_;
+  std::vector<std::optional<QdotForm>> qdots_;       // by slot: a fast product of rows
+  std::vector<AlignedArray<uint8_t>> packed_;        // by weight: empty where no fast product reads it
+  std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<uint8_t> kept_;         // by slot: a window reads it, so that every position's tensor stays
   std::vector<uint32_t> last_reader_;  // by slot: the last slot that reads it here
   std::vector<uint32_t> entry_end_;    // by entry: its last slot
@@ -117,6 +121,8 @@ class Session {
   void place_kept(ChunkPlan& p);
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to);
   void run_slot(ChunkPlan& p, uint32_t slot);
+  void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
+  void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;
   void commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, Digest* slot_roots);
   void close_positions(const Digest* slot_roots, uint32_t positions, Digest* roots);
@@ -131,6 +137,8 @@ class Session {
   uint32_t yields_from_ = 0xFFFFFFFF;
   std::vector<Digest> roots_;
   std::vector<std::vector<uint8_t>> store_;  // by slot: kept tensors of all positions
+  std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
+  std::vector<uint32_t> products_;
   uint64_t store_version_ = 1;               // counts reallocations
   ChunkPlan batch_, single_;
 };

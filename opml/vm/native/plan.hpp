@@ -74,4 +74,12 @@ struct Range {
   uint64_t from, to;
 };
 
+// Accumulators that were computed already: of element e at chunk position p, the word at
+// raw[j] + (p - range.first_p) * stride + (e ^ mask[j]) - range.from.
+struct Accumulators {
+  const uint32_t* raw[2];
+  uint32_t mask[2];
+  uint64_t stride;
+};
+
 }  // namespace opml

@@ -34,21 +34,20 @@ class SlotEval {
     });
   }
 
-  // The accumulators are given: of element e of chunk position p, raw_j[p * raw_stride + (e ^ mask_j)].
-  void finish_from(const Range& range, const uint32_t* raw0, const uint32_t* raw1, uint32_t mask1, uint64_t raw_stride) {
-    const uint64_t elements = plan_.elements(plan_.chunk->first + range.first_p);
-    each_block(range, [&](uint64_t first) {
-      const uint32_t* raw[] = {raw0, raw1};
-      for (int j = 0; j < plan_.accumulators; ++j) {
-        const uint64_t mask = j == 0 ? 0 : mask1;
-        uint64_t p = first / plan_.stride, e = first % plan_.stride;
-        for (int i = 0; i < w_.places.n; ++i) {
-          w_.registers[j].v[i] = raw[j][p * raw_stride + (e ^ mask)];
-          if (++e == elements) e = 0, ++p;
+  // One element after the other within a position; the accumulators are given.
+  void finish_from(const Range& range, const Accumulators& given) {
+    for (uint32_t p = range.first_p; p < range.last_p; ++p) {
+      each_block({p, p + 1, range.from, range.to}, [&](uint64_t first) {
+        const uint64_t element = first - p * plan_.stride;
+        for (int j = 0; j < plan_.accumulators; ++j) {
+          const uint32_t* raw = given.raw[j] + (p - range.first_p) * given.stride;
+          const uint64_t mask = given.mask[j];
+          for (int i = 0; i < w_.places.n; ++i)
+            w_.registers[j].v[i] = raw[((element + static_cast<uint64_t>(i)) ^ mask) - range.from];
         }
-      }
-      finish(first);
-    });
+        finish(first);
+      });
+    }
   }
 
  private:

@@ -1,0 +1,53 @@
+#include "packed.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace opml {
+namespace {
+
+// Where a unit's parts lie in the file's layout.
+struct FileUnit {
+  uint32_t minimum, high_bits, values;
+};
+constexpr FileUnit file_unit(WeightFormat f) {
+  switch (f) {
+    case WeightFormat::q4_0: return {0, 0, 2};
+    case WeightFormat::q4_1: return {2, 0, 4};
+    case WeightFormat::q5_0: return {0, 2, 6};
+    case WeightFormat::q5_1: return {2, 4, 8};
+    default: return {0, 0, 2};
+  }
+}
+
+}  // namespace
+
+void pack_rows(const WeightShape& w, const uint8_t* data, uint32_t from_group, uint32_t to_group, uint8_t* packed) {
+  const PackedFormat p = packed_format(w.format);
+  const FileUnit u = file_unit(w.format);
+  const uint32_t units = w.cols / 32, words = w.format == WeightFormat::q8_0 ? 8 : 4;
+  const uint8_t flip = w.format == WeightFormat::q8_0 ? 0x80 : 0;
+  for (uint32_t g = from_group; g < to_group; ++g) {
+    for (uint32_t k = 0; k < units; ++k) {
+      uint8_t* group = packed + (uint64_t{g} * units + k) * p.bytes;
+      std::memset(group, 0, p.bytes);
+      uint64_t masks[8] = {};
+      for (uint32_t i = 0; i < kGroupRows; ++i) {
+        const uint32_t row = g * kGroupRows + i;
+        if (row >= w.rows) break;
+        const uint8_t* unit = data + row * w.row_bytes() + uint64_t{k} * unit_bytes(w.format);
+        for (uint32_t j = 0; j < words; ++j)
+          for (uint32_t b = 0; b < 4; ++b) group[64 * j + 4 * i + b] = unit[u.values + 4 * j + b] ^ flip;
+        std::memcpy(group + p.scales + 2 * i, unit, 2);
+        if (p.minima != 0) std::memcpy(group + p.minima + 2 * i, unit + u.minimum, 2);
+        if (p.high_bits == 0) continue;
+        uint32_t bits;
+        std::memcpy(&bits, unit + u.high_bits, 4);
+        for (uint32_t n = 0; n < 32; ++n) masks[n / 4] |= uint64_t{bits >> n & 1} << (4 * i + n % 4);
+      }
+      if (p.high_bits != 0) std::memcpy(group + p.high_bits, masks, sizeof masks);
+    }
+  }
+}
+
+}  // namespace opml

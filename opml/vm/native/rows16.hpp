@@ -1,0 +1,112 @@
+// Sixteen rows at once: the float side of the quantised kernels.
+#pragma once
+
+#include <cstring>
+
+#include "hardfloat.hpp"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+OPML_LEVEL_BEGIN
+
+// Any arithmetic, as loops that compilers vectorise.
+template <Arithmetic A>
+struct Rows16 {
+  typename A::Value v[16];
+
+  static Rows16 zero() {
+    Rows16 z;
+    for (auto& x : z.v) x = A::load(0);
+    return z;
+  }
+  static Rows16 from_f16(const uint8_t* p) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) {
+      uint16_t half;
+      std::memcpy(&half, p + 2 * i, 2);
+      z.v[i] = A::load(soft::from_f16(half).bits);
+    }
+    return z;
+  }
+  static Rows16 from_i32(const int32_t* x) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) z.v[i] = A::from_i32(x[i]);
+    return z;
+  }
+  static Rows16 mul(const Rows16& a, uint32_t b) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) z.v[i] = A::mul(a.v[i], A::load(b));
+    return z;
+  }
+  static Rows16 add(const Rows16& a, const Rows16& b) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) z.v[i] = A::add(a.v[i], b.v[i]);
+    return z;
+  }
+  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) z.v[i] = A::fma(a.v[i], b.v[i], c.v[i]);
+    return z;
+  }
+  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) z.v[i] = A::fma(a.v[i], A::load(b), c.v[i]);
+    return z;
+  }
+  void store(uint32_t* z) const {
+    for (int i = 0; i < 16; ++i) z[i] = A::store(v[i]);
+  }
+};
+
+#if defined(__AVX512F__)
+template <>
+struct Rows16<HardFloat> {
+  __m512 v;
+
+  static __m512 spread(uint32_t b) { return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(b))); }
+  static Rows16 zero() { return {_mm512_setzero_ps()}; }
+  static Rows16 from_f16(const uint8_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static Rows16 from_i32(const int32_t* x) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(x))}; }
+  static Rows16 from_i32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
+  static Rows16 mul(const Rows16& a, uint32_t b) { return {_mm512_mul_ps(a.v, spread(b))}; }
+  static Rows16 add(const Rows16& a, const Rows16& b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) { return {_mm512_fmadd_ps(a.v, spread(b), c.v)}; }
+  void store(uint32_t* z) const {
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    _mm512_storeu_si512(z, _mm512_mask_set1_epi32(_mm512_castps_si512(v), nan, static_cast<int>(soft::kNan)));
+  }
+};
+#elif defined(__AVX2__)
+template <>
+struct Rows16<HardFloat> {
+  __m256 a, b;
+
+  static __m256 spread(uint32_t x) { return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(x))); }
+  static Rows16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static Rows16 from_f16(const uint8_t* p) {
+    const auto* h = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};
+  }
+  static Rows16 from_i32(const int32_t* x) {
+    const auto* i = reinterpret_cast<const __m256i*>(x);
+    return {_mm256_cvtepi32_ps(_mm256_loadu_si256(i)), _mm256_cvtepi32_ps(_mm256_loadu_si256(i + 1))};
+  }
+  static Rows16 mul(const Rows16& x, uint32_t y) { return {_mm256_mul_ps(x.a, spread(y)), _mm256_mul_ps(x.b, spread(y))}; }
+  static Rows16 add(const Rows16& x, const Rows16& y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+  static Rows16 fma(const Rows16& x, const Rows16& y, const Rows16& z) {
+    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+  }
+  static Rows16 fma(const Rows16& x, uint32_t y, const Rows16& z) { return fma(x, Rows16{spread(y), spread(y)}, z); }
+  void store(uint32_t* z) const {
+    const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(soft::kNan)));
+    _mm256_storeu_ps(reinterpret_cast<float*>(z), _mm256_blendv_ps(a, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    _mm256_storeu_ps(reinterpret_cast<float*>(z + 8), _mm256_blendv_ps(b, nan, _mm256_cmp_ps(b, b, _CMP_UNORD_Q)));
+  }
+};
+#endif
+
+OPML_LEVEL_END
