@@ -26,7 +26,7 @@ from opml.models.parts import (
 from opml.models.rotary import MAX_POSITIONS, rotary_tables
 from opml.ops.expr import mul
 from opml.ops.functions import silu
-from opml.vm.builder import ACC0, ACC1, BlockBuilder, ProgramBuilder, WeightRef, c, index, k, r, token
+from opml.vm.builder import ACC0, ACC1, BlockBuilder, ProgramBuilder, Slot, WeightRef, c, index, k, r, token
 from opml.vm.isa import Format, Out, Program
 from opml.vm.weights import Weight, Weights
 
@@ -134,20 +134,24 @@ def write_layer(
     model: ProgramBuilder, s: Shape, cos: WeightRef, sin: WeightRef, kinds: Kinds
 ) -> BlockBuilder:
     """One layer, for weights that are quantised or not as `kinds` says."""
-    q_kind, k_kind, v_kind, out_kind, gate_kind, up_kind, down_kind = kinds
     b = model.block("layer")
+    y = write_attention(model, b, s, cos, sin, kinds[:4])
+    write_feed_forward(b, s, y, kinds[4:])
+    return b
+
+
+def write_attention(
+    model: ProgramBuilder, b: BlockBuilder, s: Shape, cos: WeightRef, sin: WeightRef, kinds: Kinds
+) -> Slot:
+    """Norm, q, k, v, attention and its output: the residual after them, 1 x dim."""
+    q_kind, k_kind, v_kind, out_kind = kinds
     n, wide, narrow = s.dim, s.heads * s.head, s.groups * s.head
-    attn_norm, w_q, w_k, w_v, w_out = (
+    gain, w_q, w_k, w_v, w_out = (
         b.weight(*size) for size in ((1, n), (wide, n), (narrow, n), (narrow, n), (n, wide))
     )
-    ffn_norm, w_gate, w_up, w_down = (
-        b.weight(*size) for size in ((1, n), (s.hidden, n), (s.hidden, n), (n, s.hidden))
-    )
     x = b.previous
-
-    any_quantised = q_kind or k_kind or v_kind
-    all_quantised = q_kind and k_kind and v_kind
-    xs = normed(b, "attn_norm", x, attn_norm, n, s.eps, floats=not all_quantised, quantised=any_quantised)
+    inputs = (q_kind, k_kind, v_kind)
+    xs = normed(b, "attn_norm", x, gain, n, s.eps, floats=not all(inputs), quantised=any(inputs))
     row = r * (s.head * n) + k  # of head r; column c adds c * n
     turn = rotated(cos, sin, s.head)
     here, pair = row + c * n, row + (c ^ 1) * n
@@ -158,33 +162,28 @@ def write_layer(
     value = product(b, "v", s.groups, s.head, n, xs, (w_v, here), quantised=v_kind, out=Out.F16)
     attn = attention(b, q, key, value, s.heads, s.groups, s.head, model.so_far)
     mixed = prepare(b, "attn", attn, wide, out_kind)
-    y = product(b, "attn_output", 1, n, wide, mixed, (w_out, c * wide + k), plus(x), quantised=out_kind)
+    return product(b, "attn_output", 1, n, wide, mixed, (w_out, c * wide + k), plus(x), quantised=out_kind)
 
-    all_quantised, any_quantised = gate_kind and up_kind, gate_kind or up_kind
-    ys = normed(b, "ffn_norm", y, ffn_norm, n, s.eps, floats=not all_quantised, quantised=any_quantised)
-    at = c * n + k
+
+def write_feed_forward(b: BlockBuilder, s: Shape, y: Slot, kinds: Kinds) -> Slot:
+    """Norm, gate and up, down: the residual after them, 1 x dim."""
+    gate_kind, up_kind, down_kind = kinds
+    n, hidden = s.dim, s.hidden
+    gain, w_gate, w_up, w_down = (b.weight(*size) for size in ((1, n), (hidden, n), (hidden, n), (n, hidden)))
+    inputs = (gate_kind, up_kind)
+    ys = normed(b, "ffn_norm", y, gain, n, s.eps, floats=not all(inputs), quantised=any(inputs))
+    gate_at, up_at = (w_gate, c * n + k), (w_up, c * n + k)
     if gate_kind == up_kind:
+        both = mul(silu(ACC0), ACC1)
         gated = product(
-            b,
-            "ffn_gated",
-            1,
-            s.hidden,
-            n,
-            ys,
-            (w_gate, at),
-            mul(silu(ACC0), ACC1),
-            second=(w_up, at),
-            quantised=up_kind,
-            out=Out.F16,
+            b, "ffn_gated", 1, hidden, n, ys, gate_at, both, second=up_at, quantised=up_kind, out=Out.F16
         )
     else:
-        gate = product(b, "ffn_gate", 1, s.hidden, n, ys, (w_gate, at), silu(ACC0), quantised=gate_kind)
-        gated = product(
-            b, "ffn_gated", 1, s.hidden, n, ys, (w_up, at), mul(gate(c), ACC0), quantised=up_kind, out=Out.F16
-        )
-    fs = prepare(b, "ffn_gated", gated, s.hidden, down_kind)
-    product(b, "ffn_down", 1, n, s.hidden, fs, (w_down, c * s.hidden + k), plus(y), quantised=down_kind)
-    return b
+        gate = product(b, "ffn_gate", 1, hidden, n, ys, gate_at, silu(ACC0), quantised=gate_kind)
+        both = mul(gate(c), ACC0)
+        gated = product(b, "ffn_gated", 1, hidden, n, ys, up_at, both, quantised=up_kind, out=Out.F16)
+    fs = prepare(b, "ffn_gated", gated, hidden, down_kind)
+    return product(b, "ffn_down", 1, n, hidden, fs, (w_down, c * hidden + k), plus(y), quantised=down_kind)
 
 
 def _is_quantised(weight: Weight) -> bool:
@@ -329,4 +328,12 @@ class _Reader:
         raise ModelFileError(f"{self._file.path}: {rule}; use a LLaMA model as llama.cpp converts it")
 
 
-__all__ = ["ARCHITECTURE", "DEFAULT_LIMIT", "Compiled", "Shape", "compile_llama", "write_program"]
+__all__ = [
+    "ARCHITECTURE",
+    "DEFAULT_LIMIT",
+    "Compiled",
+    "Shape",
+    "compile_llama",
+    "write_attention",
+    "write_program",
+]

@@ -216,8 +216,9 @@ class _BytePair:
 
     def piece(self, text: str) -> bytes:
         """The bytes that a token spells; a text outside the byte alphabet stands for itself."""
-        raw = text.translate(_BYTE_OF_SPELLED)
-        return raw.encode("latin-1") if all(c in _BYTE_OF_SPELLED for c in map(ord, text)) else text.encode()
+        if not _ALPHABET.issuperset(text):
+            return text.encode()
+        return text.translate(_BYTE_OF_SPELLED).encode("latin-1")
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         spelled = word.encode().decode("latin-1").translate(_SPELLED_BYTE)
@@ -291,7 +292,13 @@ def _spelled_bytes() -> dict[int, str]:
 
 
 _SPELLED_BYTE: Final = _spelled_bytes()
+_ALPHABET: Final = frozenset(_SPELLED_BYTE.values())
 _BYTE_OF_SPELLED: Final = {ord(character): chr(byte) for byte, character in _SPELLED_BYTE.items()}
+
+
+def spelled(byte: int) -> str:
+    """How a byte-pair vocabulary spells a byte."""
+    return _SPELLED_BYTE[byte]
 
 
 def _byte_of(text: str) -> int | None:
@@ -325,4 +332,4 @@ def _refuse_byte(byte: int, text: str) -> NoReturn:
     )
 
 
-__all__ = ["StreamDecoder", "TokenKind", "Tokenizer"]
+__all__ = ["StreamDecoder", "TokenKind", "Tokenizer", "spelled"]
