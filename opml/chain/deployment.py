@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eth_utils.address import is_checksum_address, to_checksum_address
-from eth_utils.crypto import keccak
+from eth_utils.address import is_checksum_address
 
 from opml.chain.adapter import Chain, Contract, Receipt, Signer
 from opml.chain.artifacts import load_artifact
-from opml.chain.decode import address_bytes, terms_values
+from opml.chain.decode import terms_values
 from opml.dispute.types import Terms
 from opml.errors import ChainError, InputError
 
-CONTRACTS = ("StepVerifier", "ModelRegistry", "OpmlOracle", "DisputeGame")
+CONTRACTS = ("StepVerifier", "ModelRegistry", "GameRules", "OpmlOracle", "DisputeGame")
 _FORMAT = "opml deployment 1"
 
 
@@ -90,50 +89,29 @@ class Deployment:
         return cls(chain_id, block, {name: contracts[name] for name in CONTRACTS})
 
 
-def created_address(sender: str, nonce: int) -> str:
-    """Address of the contract that an account's transaction `nonce` creates."""
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    if not 0 < nonce < 0x80:
-        number = bytes([0x80 + len(number)]) + number
-    listed = b"\x94" + address_bytes(sender) + number  # RLP
-    return str(to_checksum_address(keccak(bytes([0xC0 + len(listed)]) + listed)[12:]))
-
-
 def deploy(
     chain: Chain,
     signer: Signer,
     terms: Terms,
     on_receipt: Callable[[str, Receipt], None] = lambda name, receipt: None,
 ) -> Deployment:
-    """Deploy all contracts: four transactions, one after the other.
-
-    Oracle and game name each other, so the game's address is computed before it exists. Raises `ChainError`.
-    """
+    """Deploy all contracts: four transactions; the oracle brings its game with it. Raises `ChainError`."""
     block = chain.block_number()
     addresses: dict[str, str] = {}
 
-    def put(name: str, *args: object) -> None:
+    def put(name: str, *args: object) -> Contract:
         contract, receipt = chain.deploy(load_artifact(name), args, sender=signer)
         addresses[name] = contract.address
         on_receipt(name, receipt)
+        return contract
 
     put("StepVerifier")
     put("ModelRegistry")
-    game = created_address(signer.address, chain.nonce(signer.address) + 1)
-    put("OpmlOracle", addresses["ModelRegistry"], game)
-    put(
-        "DisputeGame",
-        addresses["OpmlOracle"],
-        addresses["ModelRegistry"],
-        addresses["StepVerifier"],
-        terms_values(terms),
-    )
-    if addresses["DisputeGame"] != game:
-        raise ChainError(
-            f"DisputeGame came to {addresses['DisputeGame']} instead of {game}: {signer.address} sent something "
-            "else meanwhile; deploy again with nothing else running"
-        )
+    put("GameRules")
+    before = [addresses[name] for name in ("ModelRegistry", "StepVerifier", "GameRules")]
+    oracle = put("OpmlOracle", *before, terms_values(terms))
+    addresses["DisputeGame"] = chain.call(oracle, "game")
     return Deployment(chain.chain_id, block, addresses)
 
 
-__all__ = ["CONTRACTS", "Deployment", "created_address", "deploy"]
+__all__ = ["CONTRACTS", "Deployment", "deploy"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opml.chain.deployment import CONTRACTS, Deployment, created_address
+from opml.chain.deployment import CONTRACTS, Deployment
 from opml.chain.embedded import CHAIN_ID, EmbeddedChain
 from opml.errors import ChainError, InputError
 
@@ -59,12 +59,3 @@ def test_deployment_of_another_chain_is_refused() -> None:
         Deployment(1, 0, GOOD.addresses).check(chain)
     with pytest.raises(ChainError, match=r"there is no StepVerifier at 0x2c75"):
         GOOD.check(chain)
-
-
-@pytest.mark.parametrize("nonce", [0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 70_000])
-def test_created_address_is_the_evms(nonce: int) -> None:
-    from eth._utils.address import generate_contract_address
-
-    sender = bytes.fromhex(ADDRESS[2:])
-    expected = generate_contract_address(sender, nonce)
-    assert bytes.fromhex(created_address(ADDRESS, nonce)[2:]) == expected

@@ -1,0 +1,101 @@
+"""Recomputes a claim as one batch, and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opml.cli.claim_file import ClaimFile, Roots
+from opml.cli.loading import LoadedModel
+from opml.dispute.types import lengths_of
+from opml.errors import InputError, WrongClaim
+from opml.vm.engine import Model
+from opml.vm.trace import Trace
+
+
+def check_claim(claim: ClaimFile, loaded: LoadedModel, model: Model, roots: Roots | None = None) -> Trace:
+    """The trace of a claim that holds.
+
+    Raises `WrongClaim` naming the wrong token, piece or root (with `roots` the first tensor that differs),
+    `InputError` for a claim of another model or one that no oracle would take.
+    """
+    if claim.model_id != loaded.id:
+        raise InputError(
+            f"the claim is of model 0x{claim.model_id.hex()}, {loaded.path} with limit {claim.limit} is "
+            f"0x{loaded.id.hex()}: pass the file that the claim was made with"
+        )
+    _check_form(claim, loaded)
+    session = model.session(len(claim.prompt), claim.params)
+    sampled = session.feed(claim.tokens[:-1])
+    for j, (own, posted) in enumerate(zip(sampled, claim.output, strict=True)):
+        if own != posted:
+            raise WrongClaim(
+                f"output token {j} (position {len(claim.prompt) - 1 + j}): claimed {_token(loaded, posted)}, "
+                f"computed {_token(loaded, own)}: the answer is not what the model gives"
+            )
+    _check_answer(claim, loaded)
+    trace = session.trace(claim.tokens)
+    root = trace.trace_root()
+    if root != claim.trace_root:
+        where = roots.first_difference(trace) if roots else None
+        raise WrongClaim(
+            f"trace root: claimed 0x{claim.trace_root.hex()}, computed 0x{root.hex()}"
+            + (f"; the first difference is at {where}" if where else "")
+            + ": the tokens are right, the computation committed to is not"
+        )
+    return trace
+
+
+def _check_form(claim: ClaimFile, loaded: LoadedModel) -> None:
+    """What the oracle refuses at posting."""
+    size = loaded.tokenizer.size
+    for name, tokens in (("prompt", claim.prompt), ("output", claim.output)):
+        for j, token in enumerate(tokens):
+            if token >= size:
+                raise WrongClaim(
+                    f"{name} token {j} is {token}, the vocabulary has {size}: no oracle takes it"
+                )
+    if len(claim.tokens) - 1 > claim.limit:
+        raise WrongClaim(f"the claim has {len(claim.tokens) - 1} positions, the model {claim.limit}")
+    ends = set(loaded.end_tokens)
+    for j, token in enumerate(claim.output[:-1]):
+        if token in ends:
+            raise WrongClaim(f"output token {j} is the end token {token}, but the output goes on after it")
+    full = len(claim.output) == min(claim.max_output, claim.limit + 1 - len(claim.prompt))
+    if claim.output[-1] not in ends and not full:
+        raise WrongClaim(
+            f"the output stops after {len(claim.output)} tokens without an end token, {claim.max_output} "
+            "were asked for: it is cut short"
+        )
+
+
+def _check_answer(claim: ClaimFile, loaded: LoadedModel) -> None:
+    pieces = [loaded.tokenizer.piece(token) for token in claim.output]
+    if claim.lengths != lengths_of(pieces):
+        raise WrongClaim("the lengths of the answer's pieces are not those of the tokens' pieces")
+    at = 0
+    for j, piece in enumerate(pieces):
+        given = claim.answer[at : at + len(piece)]
+        if given != piece:
+            raise WrongClaim(f"the answer's bytes of output token {j} are {given!r}, its piece is {piece!r}")
+        at += len(piece)
+    if at != len(claim.answer):
+        raise WrongClaim(f"the answer has {len(claim.answer) - at} bytes that belong to no token")
+
+
+def _token(loaded: LoadedModel, token: int) -> str:
+    if token >= loaded.tokenizer.size:
+        return str(token)
+    return f"{token} {loaded.tokenizer.piece(token)!r}"
+
+
+def check_tokens(values: object, size: int) -> Sequence[int]:
+    """A JSON list of token ids; `InputError` for anything else."""
+    if not isinstance(values, list) or not values:
+        raise InputError("a list of at least one token id is expected, as JSON: [1, 2, 3]")
+    for j, value in enumerate(values):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
+            raise InputError(f"entry {j} is {value!r}, a token id below {size:,} is expected")
+    return values
+
+
+__all__ = ["check_claim", "check_tokens"]

@@ -1,0 +1,102 @@
+"""`opml run`"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from opml.cli.options import FILE, engine_options, json_option
+
+
+@click.command(
+    "run",
+    epilog="\b\nExamples:\n  opml run model.gguf --prompt 'What is the capital of Norway?'\n"
+    "  opml run model.gguf --raw --prompt 'Once upon a time' --max-tokens 100 --temperature 0.8 --seed 7\n"
+    "  opml run model.gguf --prompt Hi --claim c.json --sidecar --json",
+)
+@click.argument("model", type=FILE)
+@click.option("--prompt", required=True, help="The user's text.")
+@click.option("--raw", is_flag=True, help="Without the chat template of the file.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most output tokens."
+)
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
+@click.option("--limit", type=click.IntRange(1), help="Most positions of the model; part of its id.")
+@click.option("--claim", type=FILE, help="Write the claim to this file.")
+@click.option("--sidecar", is_flag=True, help="With --claim: also the roots of all positions and slots.")
+@engine_options
+@json_option
+def command(
+    model: Path,
+    prompt: str,
+    raw: bool,
+    max_tokens: int,
+    temperature: float,
+    min_p: float,
+    seed: int,
+    limit: int | None,
+    claim: Path | None,
+    sidecar: bool,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Generate text, and commit to every step of the computation.
+
+    Prints the text as it comes, then tokens, trace root and time. The same model, prompt and parameters give
+    the same trace root on every machine and engine.
+    """
+    from opml.cli.claim_file import Roots, claim_of, roots_of
+    from opml.cli.engines import choose_engine, params_of
+    from opml.cli.loading import LoadedModel
+    from opml.models.tokenizer import StreamDecoder
+    from opml.vm.engine import generate
+
+    if sidecar and claim is None:
+        raise click.UsageError("--sidecar goes with --claim FILE")
+    words = params_of(temperature, min_p, seed)
+    chosen, warning = choose_engine(engine, threads)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    loaded = LoadedModel(model, limit)
+    tokens = loaded.prompt(prompt, raw=raw)
+    machine = chosen.load(loaded.program, loaded.weights)
+    decoder = StreamDecoder(loaded.tokenizer)
+
+    def show(token: int) -> None:
+        if not as_json:
+            click.echo(decoder.push(token), nl=False)
+
+    start = time.perf_counter()
+    trace = generate(machine, tokens, max_tokens, words, loaded.end_tokens, on_token=show)
+    root = trace.trace_root()
+    seconds = time.perf_counter() - start
+    made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.tokenizer.pieces)
+    if claim is not None:
+        made.save(claim)
+        if sidecar:
+            roots_of(trace).save(Roots.path(claim))
+    if as_json:
+        result = {
+            "answer": made.answer.decode("utf-8", "replace"),
+            "prompt": list(made.prompt),
+            "tokens": list(made.output),
+            "traceRoot": "0x" + root.hex(),
+            "modelId": "0x" + loaded.id.hex(),
+            "params": list(words),
+            "engine": chosen.name,
+            "seconds": round(seconds, 3),
+        }
+        click.echo(json.dumps(result))
+        return
+    click.echo(decoder.finish() + "\n")
+    rate = len(trace.tokens) / seconds
+    click.echo(f"tokens     {len(made.prompt)} prompt, {len(made.output)} output")
+    click.echo(f"trace root 0x{root.hex()}")
+    click.echo(f"model id   0x{loaded.id.hex()}")
+    click.echo(f"time       {seconds:.2f} s, {rate:.0f} tokens/s, engine {chosen.name}")

@@ -1,0 +1,49 @@
+"""`opml score`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from opml.cli.options import FILE, engine_options, json_option
+from opml.errors import InputError
+
+
+@click.command("score", epilog="\b\nExample:\n  opml score model.gguf --tokens ids.json --json")
+@click.argument("model", type=FILE)
+@click.option("--tokens", "file", type=FILE, required=True, help="A JSON list of token ids.")
+@engine_options
+@json_option
+def command(model: Path, file: Path, engine: str, threads: int | None, as_json: bool) -> None:
+    """Score a text of token ids: how likely the model finds each next token.
+
+    With --json, `nll` holds the negative log-likelihood (nats) of every token but the first, `argmax` the
+    likeliest next token at every position.
+    """
+    from opml.cli.checking import check_tokens
+    from opml.cli.engines import choose_engine
+    from opml.cli.loading import LoadedModel
+    from opml.cli.scoring import score
+
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InputError(f"{file} can't be read as JSON ({problem}): pass a list of token ids") from None
+    chosen, warning = choose_engine(engine, threads)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    loaded = LoadedModel(model)
+    ids = check_tokens(values, loaded.tokenizer.size)
+    result = score(chosen, loaded.program, loaded.weights, ids)
+    if as_json:
+        click.echo(json.dumps({"nll": result.nll, "argmax": result.argmax}))
+        return
+    agreed = sum(a == b for a, b in zip(result.argmax, ids[1:], strict=False))
+    if not result.nll:
+        click.echo("one token: nothing follows it")
+        return
+    mean = sum(result.nll) / len(result.nll)
+    click.echo(f"{len(ids)} tokens, mean negative log-likelihood {mean:.4f} nats")
+    click.echo(f"the likeliest token was the next one at {agreed} of {len(result.nll)} positions")

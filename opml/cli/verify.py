@@ -1,0 +1,52 @@
+"""`opml verify`"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from opml.cli.options import FILE, engine_options, json_option
+
+
+@click.command("verify", epilog='\b\nExample:\n  opml verify model.gguf claim.json || echo "wrong: $?"')
+@click.argument("model", type=FILE)
+@click.argument("claim", type=FILE)
+@engine_options
+@json_option
+def command(model: Path, claim: Path, engine: str, threads: int | None, as_json: bool) -> None:
+    """Recompute a claim of `opml run --claim` as one batch.
+
+    Exits with 3 for a wrong claim and names the wrong token or root; where the claim's sidecar
+    (NAME.roots.npz) lies beside it, the first tensor that differs.
+    """
+    from opml.cli.checking import check_claim
+    from opml.cli.claim_file import ClaimFile, Roots
+    from opml.cli.engines import choose_engine
+    from opml.cli.loading import LoadedModel
+
+    content = ClaimFile.load(claim)
+    chosen, warning = choose_engine(engine, threads)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    loaded = LoadedModel(model, content.limit)
+    machine = chosen.load(loaded.program, loaded.weights)
+    sidecar = Roots.path(claim)
+    roots = Roots.load(sidecar, loaded.layout, content) if sidecar.is_file() else None
+    start = time.perf_counter()
+    trace = check_claim(content, loaded, machine, roots)
+    seconds = time.perf_counter() - start
+    if as_json:
+        facts = {
+            "holds": True,
+            "traceRoot": "0x" + trace.trace_root().hex(),
+            "tokens": len(trace.tokens),
+            "seconds": round(seconds, 3),
+            "engine": chosen.name,
+        }
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"the claim holds: {len(trace.tokens)} tokens, trace root 0x{trace.trace_root().hex()}")
+        click.echo(f"{seconds:.2f} s, engine {chosen.name}")
