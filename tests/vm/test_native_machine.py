@@ -1,4 +1,4 @@
-"""The native interpreter against the reference: the same bits for every engine, level, thread count and batch."""
+"""The native interpreter against the reference: the same bits for every engine, level, threads and batch."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ QUANTISED = [Format.Q4_0, Format.Q4_1, Format.Q5_0, Format.Q5_1, Format.Q8_0]
 Faults = list[tuple[int, int, int, int]]
 
 
-def machine(model: Model, engine: str = "native", threads: int = 1, level: str = "auto") -> native.Machine:
-    return native.Machine(encode(model.program), [w.data for w in model.weights], engine, threads, level)
+def machine(
+    model: Model, engine: str = "native", threads: int = 1, level: str = "auto", generic: bool = False
+) -> native.Machine:
+    return native.Machine(
+        encode(model.program), [w.data for w in model.weights], engine, threads, level, generic
+    )
 
 
 def tokens_for(model: Model, n: int, seed: int = 1) -> list[int]:
@@ -169,6 +173,31 @@ def test_recompute_gives_slots_and_roots_of_any_position() -> None:
                 assert found[slot.number] == trace.tensor(t, slot.ordinal or 0)
         roots = [trace.trees.position_tree(t).node(0, i) for i in range(len(trace.layout.committed))]
         assert session.slot_roots(t) == roots
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_fast_kernels_equal_the_generic_path(name: str) -> None:
+    sizes = replace(BIGGER, dim=64, heads=5, kv=5, head=64, limit=600, hidden=576)
+    model = MODELS[name](s=sizes)  # type: ignore[call-arg]
+    tokens = tokens_for(model, 300)
+    roots = set()
+    for generic, level in [(True, "auto"), *((False, level) for level in LEVELS)]:
+        session = machine(model, level=level, generic=generic, threads=2).new_session(list(PARAMS))
+        session.feed(tokens[:280], 270)
+        for token in tokens[280:]:
+            session.feed([token], 270)
+        roots.add(session.trace_root())
+    assert len(roots) == 1
+
+
+def test_capture_keeps_a_slot_of_every_position() -> None:
+    model = llama()
+    tokens = tokens_for(model, 12)
+    logits = next(s for s in model.layout.slots if s.instr.name == "logits")
+    session = machine(model).new_session(list(PARAMS))
+    session.feed(tokens, 0, capture=logits.number)
+    found = b"".join(session.recompute(t)[logits.number] for t in range(12))
+    assert session.captured == found
 
 
 @pytest.mark.parametrize("fmt", list(Format), ids=lambda f: f.name)

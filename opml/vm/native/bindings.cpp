@@ -174,13 +174,15 @@ class PySession {
   PySession(PyMachine& owner, std::vector<uint32_t> params, const std::vector<std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>>& faults)
       : machine_(owner.machine), session_(owner.machine, check(owner, params), faults_of(owner, faults)) {}
 
-  std::vector<uint32_t> feed(const std::vector<uint32_t>& tokens, uint32_t yields_from, bool commit) {
+  std::vector<uint32_t> feed(const std::vector<uint32_t>& tokens, uint32_t yields_from, bool commit,
+                             std::optional<uint32_t> capture = {}) {
+    if (capture && *capture >= machine_.program().slots.size()) throw nb::value_error("capture: no such slot");
     const uint32_t first = session_.length();
     if (tokens.size() > machine_.program().limit - first) throw nb::value_error("feed: more positions than the program's limit");
     if (commit && session_.position_roots().size() != first) throw nb::value_error("feed: earlier positions were not committed");
     if (first > 0 && std::max(yields_from, session_.yields_from()) > first && yields_from != session_.yields_from())
       throw nb::value_error("feed: yields_from differs from before");
-    opml::Session::Options options{yields_from, commit, {}};
+    opml::Session::Options options{yields_from, commit, capture, {}};
     auto next_check = std::chrono::steady_clock::now() + kCheckEvery;
     options.interrupted = [&next_check] {
       if (std::chrono::steady_clock::now() < next_check) return false;
@@ -204,6 +206,8 @@ class PySession {
     const uint32_t from = std::min(session_.yields_from(), session_.length());
     return feed({token}, from, commit).back();
   }
+
+  nb::bytes captured() const { return nb::bytes(session_.captured().data(), session_.captured().size()); }
 
   uint32_t sample(uint32_t position) const {
     const auto found = session_.sample(position);
@@ -347,7 +351,9 @@ NB_MODULE(_native, m) {
           "params: request words. faults: (position, slot, element, xor) applied to stored values as they are computed.");
   nb::class_<PySession>(m, "Session", "One run: tokens go in, samples and position roots come out.")
       .def("feed", &PySession::feed, "tokens"_a, "yields_from"_a, "commit"_a = true,
-           "Computes the next positions as one batch; the samples of those positions t >= yields_from.")
+           "capture"_a = nb::none(), "Computes the next positions as one batch; the samples of those positions t >= yields_from.\n"
+           "capture: number of a slot whose stored bytes, position after position, `captured` then has.")
+      .def_prop_ro("captured", &PySession::captured, "Stored bytes of the slot that the last feed captured.")
       .def("decode", &PySession::decode, "token"_a, "commit"_a = true, "Computes one yielding position; its sample.")
       .def("sample", &PySession::sample, "position"_a, "The token that a position yielded.")
       .def("position_roots", &PySession::position_roots, "Roots of all committed positions, 32 bytes each.")

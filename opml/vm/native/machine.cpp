@@ -427,8 +427,18 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
   }
 }
 
-void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to) {
-  for (uint32_t s = slot_from; s < slot_to; ++s) run_slot(p, s);
+void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture) {
+  for (uint32_t s = slot_from; s < slot_to; ++s) {
+    run_slot(p, s);
+    if (capture != s) continue;
+    const SlotPlan& plan = p.slots[s];
+    const uint64_t width = format_bytes(plan.out);
+    for (uint32_t i = 0; i < p.positions; ++i) {
+      if (!exists(s, p.chunk.first + i)) continue;
+      const uint8_t* from = plan.data + i * plan.stride * width;
+      captured_.insert(captured_.end(), from, from + plan.elements(p.chunk.first + i) * width);
+    }
+  }
 }
 
 // Committing ----------------------------------------------------------------------------------------------------------
@@ -496,6 +506,7 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
   const std::lock_guard lock(machine_.running_);
   const Program& program = machine_.program_;
   yields_from_ = options.yields_from;
+  captured_.clear();
   const auto slots = static_cast<uint32_t>(program.slots.size());
   std::vector<Digest> slot_roots;
   for (size_t done = 0; done < tokens.size();) {
@@ -508,7 +519,7 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
     if (options.commit) slot_roots.resize(uint64_t{positions} * program.committed);
     uint32_t from = 0;
     for (const uint32_t end : machine_.entry_end_) {
-      run(p, from, end + 1);
+      run(p, from, end + 1, options.capture);
       if (options.commit && positions >= kFewPositions) commit(p, from, end + 1, slot_roots.data());
       from = end + 1;
       if (options.interrupted && options.interrupted()) {
@@ -534,7 +545,7 @@ void Session::recompute(uint32_t position, std::vector<std::vector<uint8_t>>* sl
   const Program& program = machine_.program_;
   const auto count = static_cast<uint32_t>(program.slots.size());
   plan(single_, position, 1);
-  run(single_, 0, count);
+  run(single_, 0, count, {});
   if (slots != nullptr) {
     slots->assign(count, {});
     for (uint32_t s = 0; s < count; ++s) {

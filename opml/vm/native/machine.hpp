@@ -89,6 +89,7 @@ class Session {
   struct Options {
     uint32_t yields_from;  // positions t >= yields_from yield
     bool commit;           // compute position roots
+    std::optional<uint32_t> capture;  // a slot whose stored bytes at every position are kept in captured()
     std::function<bool()> interrupted;
   };
   // Computes the next positions. False when interrupted; the positions that were completed stay.
@@ -102,6 +103,7 @@ class Session {
   uint32_t yields_from() const { return yields_from_; }
   std::optional<uint32_t> sample(uint32_t position) const;
   const std::vector<Digest>& position_roots() const { return roots_; }
+  const std::vector<uint8_t>& captured() const { return captured_; }
   Digest trace_root(uint32_t positions);
   const std::vector<uint32_t>& tokens() const { return tokens_; }
 
@@ -119,7 +121,7 @@ class Session {
   uint32_t first_yield(uint32_t first, uint32_t positions) const;
   void plan(ChunkPlan& p, uint32_t first, uint32_t positions);
   void place_kept(ChunkPlan& p);
-  void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to);
+  void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
   void run_slot(ChunkPlan& p, uint32_t slot);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
@@ -137,6 +139,7 @@ class Session {
   uint32_t yields_from_ = 0xFFFFFFFF;
   std::vector<Digest> roots_;
   std::vector<std::vector<uint8_t>> store_;  // by slot: kept tensors of all positions
+  std::vector<uint8_t> captured_;
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
   uint64_t store_version_ = 1;               // counts reallocations
