@@ -29,7 +29,7 @@ struct GameKey {
     uint256 salt;
 }
 
-/// Phases of docs/spec.md, The game. `Decided` is reported for a game whose end is settled.
+/// Phases of docs/spec.md, The game. `Released`: over because another game had rejected the claim.
 enum Phase {
     None,
     Reveal,
@@ -133,14 +133,13 @@ interface IDisputeGame {
     );
     event RootRevealed(bytes32 indexed gameId, bytes32 traceRoot);
     event Revealed(bytes32 indexed gameId, bytes32[] children);
-    /// The cursor is where the game is now, in the next tree when the last was passed.
-    event Picked(bytes32 indexed gameId, uint256 i, bytes32 child, Cursor cursor, Phase next);
+    event Picked(bytes32 indexed gameId, uint256 i, bytes32 child);
     event LeafRevealed(bytes32 indexed gameId, bytes data);
     /// @param element flat number in the tensor
     /// @param bits its stored bits, zero-extended
-    event ElementNamed(bytes32 indexed gameId, uint256 element, uint256 bits, Phase next);
+    event ElementNamed(bytes32 indexed gameId, uint256 element, uint256 bits);
     event TotalsPosted(bytes32 indexed gameId, uint256 round, bytes states);
-    event TotalPicked(bytes32 indexed gameId, uint256 round, uint256 j, Phase next);
+    event TotalPicked(bytes32 indexed gameId, uint256 round, uint256 j);
     event Announced(bytes32 indexed gameId, bytes32 digest);
     /// @param computed what the contract computed (step), or 0
     /// @param claimed what had been claimed (step), or 0
@@ -182,6 +181,7 @@ interface IDisputeGame {
     error WrongStatesLength(uint256 expected, uint256 actual);
     error WrongStates(bytes32 expected, bytes32 actual);
     error NoSuchTotal(uint256 j, uint256 count);
+    error WrongBytes(bytes32 expected, bytes32 actual);
     error NotAnnounced(uint120 expected, uint120 actual);
     error AnnouncedInThisBlock(uint256 number);
     error NotFraud(uint256 computed);
@@ -266,8 +266,11 @@ interface IDisputeGame {
     /// Called by the oracle when a claim becomes final: pays out the escrow. Reverts while a game is open.
     function settle(bytes32 claimId, address submitter) external;
 
-    /// Bonds for a model in wei.
-    function bonds(bytes32 modelId) external view returns (uint256 submitter, uint256 challenger);
+    /// Wei that a claim for the model takes whose answer and lengths have so many bytes together.
+    function submitterBond(bytes32 modelId, uint256 answerBytes) external view returns (uint256);
+
+    /// Wei that a game against a claim for the model takes.
+    function challengerBond(bytes32 modelId) external view returns (uint256);
 
     function terms() external view returns (Terms memory);
     function gameIdOf(GameKey calldata key) external view returns (bytes32);

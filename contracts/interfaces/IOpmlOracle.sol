@@ -132,6 +132,7 @@ interface IOpmlOracle {
     error NoEndToken(uint256 length, uint256 maxOutput);
     error WrongLengths(uint256 expected, uint256 actual);
     error WrongAnswerLength(uint256 expected, uint256 actual);
+    error AnswerTooLong(uint256 bytesGiven, uint256 most);
     error WrongAnswer(bytes32 expected, bytes32 actual);
     error WindowOpen(uint256 end, uint256 nowAt);
     error ClaimsPending(uint256 pending);
@@ -149,7 +150,7 @@ interface IOpmlOracle {
     /// What `request` costs: the fee, and deposits for the gas of finality and of the callback, whose rest goes back.
     function price(Order calldata order) external view returns (uint256);
 
-    /// Answer. The value must be the model's bond (`IDisputeGame.bonds`).
+    /// Answer. The value must be the model's bond (`IDisputeGame.submitterBond`).
     /// @param output the output's tokens, u32 little-endian each
     /// @param lengths bytes of `answer` that each token adds, u16 big-endian each
     function submit(

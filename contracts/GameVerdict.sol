@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Docket, Game, GameKey, IDisputeGame, Phase, Reason} from "./interfaces/IDisputeGame.sol";
+import {Model, Sizes} from "./interfaces/IModelRegistry.sol";
+import {Claim, Request} from "./interfaces/IOpmlOracle.sol";
+import {StepContext, StepTarget} from "./interfaces/IStepVerifier.sol";
+import {GameCore} from "./GameCore.sol";
+import {GameGas} from "./GameGas.sol";
+import {GameState, StoredDocket, StoredGame, Target} from "./GameState.sol";
+
+/// @title Proofs, time-outs, and who gets what.
+abstract contract GameVerdict is GameCore {
+    /// @dev The oracle hands over half of a rejected claim's bond.
+    receive() external payable {
+        if (msg.sender != address(oracle)) revert NotTheOracle(msg.sender);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function announce(GameKey calldata key, bytes32 digest) external override {
+        (bytes32 id, Game memory g, Docket memory d) = _enterOpen(key);
+        if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
+        // INVARIANT: an announcement doesn't stop the clock.
+        GameState.unpackTail(g, games[id].tail);
+        bool first = g.announcedAt == 0;
+        g.announcedAt = uint40(block.number);
+        // safe: the highest 120 bits of the digest are the announcement
+        g.announcement = uint120(uint256(digest) >> 136);
+        games[id].tail = GameState.packTail(g);
+        if (first) {
+            _repay(g, d, GameGas.ANNOUNCE);
+            _saveHead(id, g);
+            _saveMoney(key.claimId, d);
+        }
+        emit Announced(id, digest);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function step(
+        GameKey calldata key,
+        Claim calldata claim,
+        Request calldata request,
+        bytes32 traceRoot,
+        bytes calldata witness
+    ) external override {
+        (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
+        if (g.phase != Phase.Step) revert WrongPhase(Phase.Step, g.phase);
+        _checkTraceRoot(claim, traceRoot);
+
+        Target memory target = GameState.unpackTarget(games[id].word);
+        uint256 computed = verifier.step(
+            _context(claim, request, traceRoot),
+            StepTarget({
+                position: g.position,
+                ordinal: g.ordinal,
+                element: g.index,
+                mode: g.height,
+                lo: target.lo,
+                hi: target.hi,
+                priorTotal: target.priorTotal,
+                priorAcc: target.priorAcc
+            }),
+            witness
+        );
+        // INVARIANT: a proof that fails decides nothing.
+        if (computed == target.claimed) revert NotFraud(computed);
+
+        if (d.rejectedAt != 0) {
+            _late(id, key, g, d, registry.stepGas(_program(key.claimId), g.ordinal));
+        } else {
+            _win(id, key, claim, g, d, 0);
+            emit GameWon(id, key.claimId, Reason.Step, computed, target.claimed);
+        }
+    }
+
+    /// @inheritdoc IDisputeGame
+    function tokenProof(
+        GameKey calldata key,
+        Claim calldata claim,
+        Request calldata request,
+        bytes32 traceRoot,
+        uint32 j,
+        bytes calldata witness
+    ) external override {
+        (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
+        _checkTraceRoot(claim, traceRoot);
+        if (!verifier.tokenProof(_context(claim, request, traceRoot), j, witness)) revert NotFraud(j);
+
+        if (d.rejectedAt != 0) {
+            _late(id, key, g, d, GameGas.TOKEN_PROOF);
+        } else {
+            _win(id, key, claim, g, d, 0);
+            emit GameWon(id, key.claimId, Reason.Token, 0, 0);
+        }
+    }
+
+    /// @inheritdoc IDisputeGame
+    function pieceProof(
+        GameKey calldata key,
+        Claim calldata claim,
+        Request calldata request,
+        uint32 j,
+        bytes calldata answer,
+        bytes calldata lengths,
+        bytes calldata witness
+    ) external override {
+        (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
+        _checkBytes(claim.answerHash, answer);
+        _checkBytes(claim.lengthsHash, lengths);
+        // No part of this proof is under the trace root.
+        StepContext memory context = _context(claim, request, bytes32(0));
+        if (!verifier.pieceProof(context, j, answer, lengths, witness)) revert NotFraud(j);
+
+        if (d.rejectedAt != 0) {
+            _late(id, key, g, d, GameGas.PIECE_PROOF + GameGas.BYTE * (answer.length + lengths.length));
+        } else {
+            _win(id, key, claim, g, d, 0);
+            emit GameWon(id, key.claimId, Reason.Piece, 0, 0);
+        }
+    }
+
+    /// @inheritdoc IDisputeGame
+    function timeout(GameKey calldata key, Claim calldata claim) external override {
+        bytes32 id = gameIdOf(key);
+        Game memory g;
+        Docket memory d;
+        GameState.unpackHead(g, games[id].head);
+        if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
+        GameState.unpackMoney(d, dockets[key.claimId].money);
+        if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
+        _checkClaim(key.claimId, claim);
+
+        bool submitters = GameState.submittersTurn(g.phase);
+        uint256 clock = submitters ? SUBMITTER_CLOCK : CHALLENGER_CLOCK;
+        uint256 used = (submitters ? g.usedSubmitter : g.usedChallenger) + block.timestamp - g.movedAt;
+        // INVARIANT: a time-out iff elapsed > clock.
+        if (used <= clock) revert ClockRunning(used, clock);
+
+        uint256 fee = GameGas.CLOSE * _price();
+        if (submitters) {
+            _win(id, key, claim, g, d, fee);
+            emit GameWon(id, key.claimId, Reason.Timeout, 0, 0);
+        } else {
+            _lose(id, key, claim.submitter, g, d, fee);
+        }
+    }
+
+    /// @inheritdoc IDisputeGame
+    function release(GameKey calldata key) external override {
+        bytes32 id = gameIdOf(key);
+        Game memory g;
+        Docket memory d;
+        GameState.unpackHead(g, games[id].head);
+        if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
+        GameState.unpackMoney(d, dockets[key.claimId].money);
+        if (d.rejectedAt == 0) revert ClaimNotRejected(key.claimId);
+        if (msg.sender != key.challenger) {
+            // A step may be under way: it has the challenger's clock to arrive and be repaid.
+            uint256 from = uint256(d.rejectedAt) + CHALLENGER_CLOCK + 1;
+            if (block.timestamp < from) revert NotReleasable(from, block.timestamp);
+        }
+        _release(id, key, g, d, GameGas.RELEASE);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function settle(bytes32 claimId, address submitter) external override {
+        if (msg.sender != address(oracle)) revert NotTheOracle(msg.sender);
+        StoredDocket storage stored = dockets[claimId];
+        Docket memory d;
+        GameState.unpackMoney(d, stored.money);
+        // INVARIANT: final iff the window is over and no game is open.
+        if (d.openGames != 0) revert GamesOpen(d.openGames);
+        uint256 escrow = d.escrow;
+        if (escrow == 0) return;
+
+        d.escrow = 0;
+        stored.money = GameState.packMoney(d);
+        _credit(submitter, escrow / 2);
+
+        _burn(escrow - escrow / 2);
+    }
+
+    // Entering
+
+    /// @dev Any open game, as its challenger, whose clock must not be over where it runs.
+    function _enterOpen(GameKey calldata key)
+        private
+        view
+        returns (bytes32 id, Game memory g, Docket memory d)
+    {
+        id = gameIdOf(key);
+        GameState.unpackHead(g, games[id].head);
+        if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
+        if (msg.sender != key.challenger) revert NotTheChallenger(key.challenger, msg.sender);
+        GameState.unpackMoney(d, dockets[key.claimId].money);
+        if (!GameState.submittersTurn(g.phase)) {
+            uint256 used = g.usedChallenger + block.timestamp - g.movedAt;
+            if (used > CHALLENGER_CLOCK) revert ClockExpired(used, CHALLENGER_CLOCK);
+        }
+    }
+
+    function _enterProof(GameKey calldata key, Claim calldata claim, Request calldata request)
+        private
+        view
+        returns (bytes32 id, Game memory g, Docket memory d)
+    {
+        (id, g, d) = _enterOpen(key);
+        // INVARIANT: a proof was announced by its sender in an earlier block, so that a copied transaction earns nothing.
+        GameState.unpackTail(g, games[id].tail);
+        uint120 digest = uint120(uint256(keccak256(abi.encodePacked(msg.data, msg.sender))) >> 136);
+        if (g.announcedAt == 0 || digest != g.announcement) revert NotAnnounced(digest, g.announcement);
+        if (g.announcedAt >= block.number) revert AnnouncedInThisBlock(block.number);
+        _checkClaim(key.claimId, claim);
+        _checkRequest(claim, request);
+    }
+
+    function _context(Claim calldata claim, Request calldata request, bytes32 traceRoot)
+        private
+        view
+        returns (StepContext memory)
+    {
+        Model memory model = registry.model(request.modelId);
+        return StepContext({
+            program: model.program,
+            weightsRoot: model.weightsRoot,
+            vocabularyRoot: model.vocabularyRoot,
+            traceRoot: traceRoot,
+            promptRoot: request.promptRoot,
+            promptLength: request.promptLength,
+            outputRoot: claim.outputRoot,
+            outputLength: claim.outputLength,
+            params: request.params
+        });
+    }
+
+    function _checkBytes(bytes32 expected, bytes calldata data) private pure {
+        bytes32 actual = keccak256(data);
+        if (actual != expected) revert WrongBytes(expected, actual);
+    }
+
+    function _program(bytes32 claimId) private view returns (address) {
+        return address(uint160(dockets[claimId].claim));
+    }
+
+    // Settling
+
+    /// @dev The claim is wrong: half of its bond is burnt, the closer is paid out of the other half, gas is repaid as it
+    /// was spent, the winner takes the rest. The gas that the submitter spent on this game is its own loss.
+    function _win(
+        bytes32 id,
+        GameKey calldata key,
+        Claim calldata claim,
+        Game memory g,
+        Docket memory d,
+        uint256 closersFee
+    ) private {
+        Sizes memory s = _sizes(_program(key.claimId));
+        uint256 escrow = d.escrow;
+        d.escrow = 0;
+        d.rejectedAt = uint40(block.timestamp);
+        dockets[key.claimId].winner = key.challenger;
+        uint256 own = GameGas.challengerBond(s, terms()) + g.due * DUE_UNIT + _end(id, key.claimId, g, d, Phase.Won);
+
+        // The oracle is ours: it burns one half, sends the other, and calls nobody else.
+        uint256 half = oracle.reject(key.claimId, claim.requestId);
+        // INVARIANT: half = B + w and the closer's fee is below w; what B has paid or reserved stays here.
+        _credit(key.challenger, own + half - GameGas.pot(s, terms()) - closersFee);
+        _credit(msg.sender, closersFee);
+
+        _burn(escrow);
+    }
+
+    /// @dev The challenger's time is over: its bond pays the closer and the submitter's reveals; the rest waits for the
+    /// claim's end, and never feeds a reward.
+    function _lose(
+        bytes32 id,
+        GameKey calldata key,
+        address submitter,
+        Game memory g,
+        Docket memory d,
+        uint256 closersFee
+    ) private {
+        GameState.unpackTail(g, games[id].tail);
+        uint256 left = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) - closersFee;
+        uint256 charged = g.charged < left ? g.charged : left;
+        // safe: sums of wei that exist
+        d.escrow += uint96(left - charged);
+        d.pot += uint96(g.due * DUE_UNIT);
+        _end(id, key.claimId, g, d, Phase.Lost);
+        _credit(submitter, charged);
+        _credit(msg.sender, closersFee);
+        emit GameLost(id, key.claimId);
+    }
+
+    /// @dev A correct proof against a claim that another game had rejected: recorded and repaid.
+    function _late(bytes32 id, GameKey calldata key, Game memory g, Docket memory d, uint256 gas) private {
+        _release(id, key, g, d, gas);
+    }
+
+    /// @dev Out of a rejected claim: the bond and what was spent, and the gas of this call as far as the pot goes.
+    function _release(bytes32 id, GameKey calldata key, Game memory g, Docket memory d, uint256 gas) private {
+        uint256 own = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) + g.due * DUE_UNIT;
+        g.due = 0;
+        _repay(g, d, gas);
+        uint256 paid = g.due * DUE_UNIT;
+        uint256 rest = _end(id, key.claimId, g, d, Phase.Released);
+        _credit(key.challenger, own);
+        _credit(msg.sender, paid);
+        _credit(dockets[key.claimId].winner, rest);
+        emit GameReleased(id, key.claimId);
+    }
+
+    /// @dev Close the books of a game. The last game out of a rejected claim sets free what is left of the pot.
+    function _end(bytes32 id, bytes32 claimId, Game memory g, Docket memory d, Phase phase)
+        private
+        returns (uint256 rest)
+    {
+        --d.openGames;
+        if (d.rejectedAt != 0 && d.openGames == 0) {
+            rest = d.pot;
+            d.pot = 0;
+        }
+        g.phase = phase;
+        StoredGame storage stored = games[id];
+        _saveHead(id, g);
+        delete stored.word;
+        delete stored.tail;
+        _saveMoney(claimId, d);
+    }
+}
