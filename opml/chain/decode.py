@@ -9,8 +9,9 @@ from eth_utils.address import to_checksum_address
 
 from opml.chain.adapter import Log
 from opml.dispute import moves as m
-from opml.dispute.gateway import Docket, GameKey, GameRecord
-from opml.dispute.types import Claim, Phase, Request, Terms
+from opml.dispute.gateway import GameRecord
+from opml.dispute.state import GameState
+from opml.dispute.types import Claim, Docket, GameKey, Phase, Request, Terms
 from opml.vm.trace import Cursor, Stage
 
 DUE_UNIT = 10**7  # wei: `IDisputeGame.Game.due`
@@ -125,15 +126,23 @@ def game_of(key: GameKey, struct: Args, events: Sequence[m.GameEvent]) -> GameRe
     """`IDisputeGame.Game` with the game's events."""
     return GameRecord(
         key=key,
-        phase=Phase(struct["phase"]),
-        used_submitter=struct["usedSubmitter"],
-        used_challenger=struct["usedChallenger"],
-        moved_at=struct["movedAt"],
-        announced_at=struct["announcedAt"],
-        announcement=struct["announcement"],
-        due=struct["due"] * DUE_UNIT,
-        charged=struct["charged"],
-        word=struct["word"],
+        state=GameState(
+            phase=Phase(struct["phase"]),
+            stage=Stage(struct["stage"]),
+            height=struct["height"],
+            index=struct["index"],
+            leaves=struct["leaves"],
+            position=struct["position"],
+            ordinal=struct["ordinal"],
+            used_submitter=struct["usedSubmitter"],
+            used_challenger=struct["usedChallenger"],
+            moved_at=struct["movedAt"],
+            due=struct["due"] * DUE_UNIT,
+            word=struct["word"],
+            charged=struct["charged"],
+            announced_at=struct["announcedAt"],
+            announcement=struct["announcement"],
+        ),
         events=tuple(events),
     )
 
@@ -155,11 +164,11 @@ _EVENTS: dict[str, Callable[[Args], m.GameEvent]] = {
     ),
     "RootRevealed": lambda a: m.RootRevealed(a["gameId"], a["traceRoot"]),
     "Revealed": lambda a: m.Revealed(a["gameId"], tuple(a["children"])),
-    "Picked": lambda a: m.Picked(a["gameId"], a["i"], a["child"], cursor_of(a["cursor"]), Phase(a["next"])),
+    "Picked": lambda a: m.Picked(a["gameId"], a["i"], a["child"]),
     "LeafRevealed": lambda a: m.LeafRevealed(a["gameId"], a["data"]),
-    "ElementNamed": lambda a: m.ElementNamed(a["gameId"], a["element"], a["bits"], Phase(a["next"])),
+    "ElementNamed": lambda a: m.ElementNamed(a["gameId"], a["element"], a["bits"]),
     "TotalsPosted": lambda a: m.TotalsPosted(a["gameId"], a["round"], a["states"]),
-    "TotalPicked": lambda a: m.TotalPicked(a["gameId"], a["round"], a["j"], Phase(a["next"])),
+    "TotalPicked": lambda a: m.TotalPicked(a["gameId"], a["round"], a["j"]),
     "Announced": lambda a: m.Announced(a["gameId"], a["digest"]),
     "GameWon": lambda a: m.GameWon(
         a["gameId"], a["claimId"], m.Reason(a["reason"]), a["computed"], a["claimed"]

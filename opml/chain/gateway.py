@@ -31,7 +31,7 @@ from opml.chain.decode import (
 from opml.chain.deployment import Deployment
 from opml.dispute import gateway as seam
 from opml.dispute import moves as m
-from opml.dispute.types import Claim, Request, Terms
+from opml.dispute.types import Claim, Docket, GameKey, Request, Terms
 from opml.errors import ChainError, InputError
 
 _REORG_DEPTH = 64  # blocks that are read again on every look
@@ -134,9 +134,11 @@ class ChainGateway:
     def terms(self) -> Terms:
         return terms_of(self.chain.call(self._game, "terms"))
 
-    def bonds(self, model_id: bytes) -> tuple[int, int]:
-        submitter, challenger = self.chain.call(self._game, "bonds", [model_id])
-        return submitter, challenger
+    def submitter_bond(self, model_id: bytes, answer_bytes: int) -> int:
+        return int(self.chain.call(self._game, "submitterBond", [model_id, answer_bytes]))
+
+    def challenger_bond(self, model_id: bytes) -> int:
+        return int(self.chain.call(self._game, "challengerBond", [model_id]))
 
     def model(self, model_id: bytes) -> Mapping[str, Any]:
         """`IModelRegistry.Model` by field; `Revert` with `UnknownModel` when nobody registered it."""
@@ -190,11 +192,11 @@ class ChainGateway:
 
     def games(self, claim_id: bytes) -> list[seam.GameRecord]:
         events: dict[bytes, list[m.GameEvent]] = {}
-        keys: dict[bytes, seam.GameKey] = {}
+        keys: dict[bytes, GameKey] = {}
         for log in self._game_logs.all():
             event = game_event_of(log)
             if isinstance(event, m.Opened) and event.claim_id == claim_id:
-                keys[event.game_id] = seam.GameKey(event.claim_id, event.challenger, event.salt)
+                keys[event.game_id] = GameKey(event.claim_id, event.challenger, event.salt)
             if event is not None and event.game_id in keys:
                 events.setdefault(event.game_id, []).append(event)
         return [
@@ -202,7 +204,7 @@ class ChainGateway:
             for game_id, key in keys.items()
         ]
 
-    def docket(self, claim_id: bytes) -> seam.Docket:
+    def docket(self, claim_id: bytes) -> Docket:
         return docket_of(self.chain.call(self._game, "docket", [claim_id]))
 
     def owed(self) -> int:
@@ -283,7 +285,7 @@ class ChainGateway:
         lengths: bytes,
     ) -> tuple[bytes, seam.Receipt]:
         arguments = [request.values(), operator, commitment, tokens_bytes(output), answer, lengths]
-        bond, _ = self.bonds(request.model_id)
+        bond = self.submitter_bond(request.model_id, len(answer) + len(lengths))
         receipt = self._send(self._oracle, "submit", arguments, value=bond)
         return receipt.event("Claimed").args["claimId"], _plain(receipt)
 
@@ -315,7 +317,7 @@ class ChainGateway:
     # Games
 
     def open(self, request: Request, claim: Claim, move: m.Opening) -> seam.Receipt:
-        _, bond = self.bonds(request.model_id)
+        bond = self.challenger_bond(request.model_id)
         if isinstance(move, m.Open):
             arguments: list[Any] = [claim.values(), request.values(), move.salt]
             receipt = self._send(self._game, "open", arguments, value=bond)
@@ -332,11 +334,11 @@ class ChainGateway:
             receipt = self._send(self._game, "openAt", arguments, value=bond)
         return _plain(receipt, receipt.event("Opened").args["gameId"])
 
-    def play(self, request: Request, claim: Claim, key: seam.GameKey, move: m.GameMove) -> seam.Receipt:
+    def play(self, request: Request, claim: Claim, key: GameKey, move: m.GameMove) -> seam.Receipt:
         function, arguments = call_of(request, claim, key, move)
         return _plain(self._send(self._game, function, arguments), key.id)
 
-    def digest(self, request: Request, claim: Claim, key: seam.GameKey, proof: m.Proof) -> bytes:
+    def digest(self, request: Request, claim: Claim, key: GameKey, proof: m.Proof) -> bytes:
         function, arguments = call_of(request, claim, key, proof)
         calldata = abi.encode_call(self._game.artifact, function, arguments)
         return bytes(keccak(calldata + self.account))
@@ -345,7 +347,7 @@ class ChainGateway:
         return self.chain.transact(contract, fn, args, sender=self.signer, value=value)
 
 
-def call_of(request: Request, claim: Claim, key: seam.GameKey, move: m.GameMove) -> tuple[str, list[Any]]:
+def call_of(request: Request, claim: Claim, key: GameKey, move: m.GameMove) -> tuple[str, list[Any]]:
     """The function of `IDisputeGame` that a move is, with its arguments."""
     game = key_values(key)
     match move:

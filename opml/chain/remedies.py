@@ -24,6 +24,7 @@ _REMEDIES: dict[str, str] = {
     "UnknownProgram": "publish the program first (`opml model register` does)",
     # Oracle
     "AlreadyDelivered": "nothing is left to do",
+    "AnswerTooLong": "answer with fewer bytes",
     "CallbackGas": "ask for less gas for the callback",
     "ClaimExists": "this very claim is posted already",
     "ClaimNot": "the claim's state has changed; list claims with `opml claims`",
@@ -73,6 +74,7 @@ _REMEDIES: dict[str, str] = {
     "RootUnknown": "the first reveal of a game gives the trace root",
     "UnknownClaim": "list claims with `opml claims`",
     "WindowClosed": "the claim can't be challenged any more",
+    "WrongBytes": "pass the answer and lengths as the claim gives them",
     "WrongChildCount": _LOOK_AGAIN,
     "WrongClaim": _OTHER_CONTENT,
     "WrongLeafLength": _COMMITMENT,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from opml.chain.decode import address_text
 from opml.chain.gateway import ChainGateway
-from opml.dispute import moves as m
 from opml.dispute.gateway import ClaimStatus, GameRecord, RequestStatus
-from opml.dispute.types import CHALLENGER_PHASES, SUBMITTER_PHASES, Phase, Terms
-from opml.vm.trace import Cursor, Stage
+from opml.dispute.state import GameState, clock_of
+from opml.dispute.types import Phase, Terms
+from opml.vm.trace import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,39 +107,32 @@ def game_rows(gateway: ChainGateway, claim_id: bytes | None = None) -> list[Game
 
 
 def _game_row(game: GameRecord, terms: Terms, now: int) -> GameRow:
+    state = game.state
     to_move, left = "", 0
-    elapsed = now - game.moved_at
-    if game.phase in SUBMITTER_PHASES:
-        to_move, left = "submitter", terms.submitter_clock - game.used_submitter - elapsed
-    elif game.phase in CHALLENGER_PHASES:
-        to_move, left = "challenger", terms.challenger_clock - game.used_challenger - elapsed
+    if state.is_open:
+        to_move = "submitter" if state.submitters_turn else "challenger"
+        left = clock_of(state, terms) - state.used(now)
     return GameRow(
         game_id=game.key.id,
         claim_id=game.key.claim_id,
         challenger=address_text(game.key.challenger),
-        phase=game.phase,
+        phase=state.phase,
         to_move=to_move,
         clock_left=left,
         moves=len(game.events),
-        where=where_of(game),
+        where=where_of(state),
     )
 
 
-def where_of(game: GameRecord) -> str:
+def where_of(state: GameState) -> str:
     """How far a game has come down, in words."""
-    cursor: Cursor | None = None
-    element = ""
-    for event in game.events:
-        if isinstance(event, m.Opened | m.Picked):
-            cursor = event.cursor
-        elif isinstance(event, m.ElementNamed):
-            element = f", element {event.element}"
-    if cursor is None or cursor.stage == Stage.TRACE:
-        return "all positions" if cursor is None else f"positions, level {cursor.height}"
-    place = f"position {cursor.t}"
-    if cursor.stage == Stage.POSITION:
-        return f"{place}, slots, level {cursor.height}"
-    return f"{place}, slot {cursor.ordinal}{element or f', leaves, level {cursor.height}'}"
+    if state.phase in (Phase.TOTALS, Phase.TOTAL_PICK, Phase.STEP):
+        return f"position {state.position}, slot {state.ordinal}, element {state.index}"
+    if state.stage == Stage.TRACE:
+        return f"{state.height} levels above the positions"
+    if state.stage == Stage.POSITION:
+        return f"position {state.position}, {state.height} levels above its slots"
+    return f"position {state.position}, slot {state.ordinal}, {state.height} levels above its leaves"
 
 
 def _short(digest: bytes) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opml.cli.claim_file import ClaimFile, Roots
-from opml.cli.loading import LoadedModel
 from opml.dispute.types import lengths_of
 from opml.errors import InputError, WrongClaim
-from opml.vm.engine import Model
+from opml.models.model import Model
+from opml.vm import engine
 from opml.vm.trace import Trace
 
 
-def check_claim(claim: ClaimFile, loaded: LoadedModel, model: Model, roots: Roots | None = None) -> Trace:
+def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: Roots | None = None) -> Trace:
     """The trace of a claim that holds.
 
     Raises `WrongClaim` naming the wrong token, piece or root (with `roots` the first tensor that differs),
@@ -20,11 +20,11 @@ def check_claim(claim: ClaimFile, loaded: LoadedModel, model: Model, roots: Root
     """
     if claim.model_id != loaded.id:
         raise InputError(
-            f"the claim is of model 0x{claim.model_id.hex()}, {loaded.path} with limit {claim.limit} is "
+            f"the claim is of model 0x{claim.model_id.hex()}, the file with limit {claim.limit} is "
             f"0x{loaded.id.hex()}: pass the file that the claim was made with"
         )
     _check_form(claim, loaded)
-    session = model.session(len(claim.prompt), claim.params)
+    session = machine.session(len(claim.prompt), claim.params)
     sampled = session.feed(claim.tokens[:-1])
     for j, (own, posted) in enumerate(zip(sampled, claim.output, strict=True)):
         if own != posted:
@@ -45,9 +45,9 @@ def check_claim(claim: ClaimFile, loaded: LoadedModel, model: Model, roots: Root
     return trace
 
 
-def _check_form(claim: ClaimFile, loaded: LoadedModel) -> None:
+def _check_form(claim: ClaimFile, loaded: Model) -> None:
     """What the oracle refuses at posting."""
-    size = loaded.tokenizer.size
+    size = loaded.vocabulary_size
     for name, tokens in (("prompt", claim.prompt), ("output", claim.output)):
         for j, token in enumerate(tokens):
             if token >= size:
@@ -68,8 +68,8 @@ def _check_form(claim: ClaimFile, loaded: LoadedModel) -> None:
         )
 
 
-def _check_answer(claim: ClaimFile, loaded: LoadedModel) -> None:
-    pieces = [loaded.tokenizer.piece(token) for token in claim.output]
+def _check_answer(claim: ClaimFile, loaded: Model) -> None:
+    pieces = [loaded.pieces[token] for token in claim.output]
     if claim.lengths != lengths_of(pieces):
         raise WrongClaim("the lengths of the answer's pieces are not those of the tokens' pieces")
     at = 0
@@ -82,10 +82,10 @@ def _check_answer(claim: ClaimFile, loaded: LoadedModel) -> None:
         raise WrongClaim(f"the answer has {len(claim.answer) - at} bytes that belong to no token")
 
 
-def _token(loaded: LoadedModel, token: int) -> str:
-    if token >= loaded.tokenizer.size:
+def _token(loaded: Model, token: int) -> str:
+    if token >= loaded.vocabulary_size:
         return str(token)
-    return f"{token} {loaded.tokenizer.piece(token)!r}"
+    return f"{token} {loaded.pieces[token]!r}"
 
 
 def check_tokens(values: object, size: int) -> Sequence[int]:

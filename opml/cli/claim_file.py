@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class ClaimFile:
         return claim
 
 
-def claim_of(trace: Trace, *, model_id: bytes, max_output: int, pieces: list[bytes]) -> ClaimFile:
+def claim_of(trace: Trace, *, model_id: bytes, max_output: int, pieces: Sequence[bytes]) -> ClaimFile:
     """What a submitter claims of a finished run; `pieces` are the bytes of every token of the vocabulary."""
     output = trace.tokens[trace.prompt_length :]
     spelled = [pieces[token] for token in output]

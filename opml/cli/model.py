@@ -32,17 +32,17 @@ def model_id(file: Path, limit: int | None, as_json: bool) -> None:
     A model id is safe to rely on only for who has done this: the registry checks the program, it cannot see
     the weights.
     """
-    from opml.cli.loading import LoadedModel
+    from opml.models.model import load_model
 
-    model = LoadedModel(file, limit)
+    model = load_model(file, limit)
     facts = {
         "modelId": "0x" + model.id.hex(),
         "weightsRoot": "0x" + model.weights_root.hex(),
         "vocabularyRoot": "0x" + model.vocabulary_root.hex(),
-        "vocabularySize": model.tokenizer.size,
+        "vocabularySize": model.vocabulary_size,
         "endTokens": list(model.end_tokens),
         "limit": model.limit,
-        "programBytes": len(model.code),
+        "programBytes": len(model.encoded),
         "slots": len(model.layout.slots),
         "committed": len(model.layout.committed),
     }
@@ -60,9 +60,9 @@ def model_id(file: Path, limit: int | None, as_json: bool) -> None:
 def show(file: Path, limit: int | None, code: bool) -> None:
     """Print a model's program in readable form, one line an instruction."""
     from opml.cli.listing import list_program
-    from opml.cli.loading import LoadedModel
+    from opml.models.model import load_model
 
-    for line in list_program(LoadedModel(file, limit).layout, code=code):
+    for line in list_program(load_model(file, limit).layout, code=code):
         click.echo(line)
 
 
@@ -83,15 +83,15 @@ def register(
 
     What is on chain already is left out, so that a command that was interrupted can be repeated.
     """
-    from opml.cli.loading import LoadedModel
+    from opml.models.model import load_model
 
     gateway = chain.gateway(key.signer())
-    model = LoadedModel(file, limit)
+    model = load_model(file, limit)
     registered, receipts = gateway.register_model(
-        model.code,
+        model.encoded,
         model.weights_root,
         model.vocabulary_root,
-        model.tokenizer.size,
+        model.vocabulary_size,
         model.end_tokens,
         uri,
     )

@@ -53,7 +53,7 @@ def command(
     """
     from opml.cli.claim_file import Roots, claim_of, roots_of
     from opml.cli.engines import choose_engine, params_of
-    from opml.cli.loading import LoadedModel
+    from opml.models.model import load_model
     from opml.models.tokenizer import StreamDecoder
     from opml.vm.engine import generate
 
@@ -63,9 +63,10 @@ def command(
     chosen, warning = choose_engine(engine, threads)
     if warning:
         click.echo(f"warning: {warning}", err=True)
-    loaded = LoadedModel(model, limit)
-    tokens = loaded.prompt(prompt, raw=raw)
+    loaded = load_model(model, limit)
+    tokens = loaded.encode_prompt(prompt, raw=raw)
     machine = chosen.load(loaded.program, loaded.weights)
+    assert loaded.tokenizer is not None  # `encode_prompt` needed it
     decoder = StreamDecoder(loaded.tokenizer)
 
     def show(token: int) -> None:
@@ -76,7 +77,7 @@ def command(
     trace = generate(machine, tokens, max_tokens, words, loaded.end_tokens, on_token=show)
     root = trace.trace_root()
     seconds = time.perf_counter() - start
-    made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.tokenizer.pieces)
+    made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.pieces)
     if claim is not None:
         made.save(claim)
         if sidecar:

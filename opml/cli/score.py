@@ -24,8 +24,8 @@ def command(model: Path, file: Path, engine: str, threads: int | None, as_json: 
     """
     from opml.cli.checking import check_tokens
     from opml.cli.engines import choose_engine
-    from opml.cli.loading import LoadedModel
     from opml.cli.scoring import score
+    from opml.models.model import load_model
 
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -34,8 +34,8 @@ def command(model: Path, file: Path, engine: str, threads: int | None, as_json: 
     chosen, warning = choose_engine(engine, threads)
     if warning:
         click.echo(f"warning: {warning}", err=True)
-    loaded = LoadedModel(model)
-    ids = check_tokens(values, loaded.tokenizer.size)
+    loaded = load_model(model)
+    ids = check_tokens(values, loaded.vocabulary_size)
     result = score(chosen, loaded.program, loaded.weights, ids)
     if as_json:
         click.echo(json.dumps({"nll": result.nll, "argmax": result.argmax}))

@@ -25,13 +25,13 @@ def command(model: Path, claim: Path, engine: str, threads: int | None, as_json:
     from opml.cli.checking import check_claim
     from opml.cli.claim_file import ClaimFile, Roots
     from opml.cli.engines import choose_engine
-    from opml.cli.loading import LoadedModel
+    from opml.models.model import load_model
 
     content = ClaimFile.load(claim)
     chosen, warning = choose_engine(engine, threads)
     if warning:
         click.echo(f"warning: {warning}", err=True)
-    loaded = LoadedModel(model, content.limit)
+    loaded = load_model(model, content.limit)
     machine = chosen.load(loaded.program, loaded.weights)
     sidecar = Roots.path(claim)
     roots = Roots.load(sidecar, loaded.layout, content) if sidecar.is_file() else None

@@ -9,8 +9,6 @@ from opml.chain.remedies import remedy_for
 
 _OURS = ("IDisputeGame", "ILedger", "IModelRegistry", "IOpmlOracle")
 INTERFACES = [name for name in artifact_names() if name in _OURS]
-    name for name in artifact_names() if name in ("IDisputeGame", "ILedger", "IModelRegistry", "IOpmlOracle")
-]
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
