@@ -25,7 +25,7 @@ from opml.dispute.gateway import (
     RequestStatus,
 )
 from opml.dispute.history import History, Known, retell
-from opml.dispute.moves import GameMove, Move
+from opml.dispute.moves import GameMove, Move, Proof
 from opml.dispute.own import Own
 from opml.dispute.state import GameState
 from opml.dispute.strategy import (
@@ -127,7 +127,7 @@ class Player(ABC):
         block: int,
         rejected: bool,
     ) -> View:
-        def digest(proof):  # type: ignore[no-untyped-def]
+        def digest(proof: Proof) -> bytes:
             return self.gateway.digest(request.request, posted.claim, record.key, proof)
 
         return View(
