@@ -1,0 +1,174 @@
+"""A run's claim verifies on every engine; a claim that differs anywhere is named as wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from opml.cli.claim_file import Roots
+from opml.errors import InputError, WrongClaim
+
+PROMPT = "the end"
+
+
+@pytest.fixture(scope="module")
+def claim(opml: Any, tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("claim") / "c.json"
+    opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 8, "--claim", path, "--sidecar")
+    return path
+
+
+def changed(claim: Path, folder: Path, change: dict[str, Any], *, sidecar: bool = False) -> Path:
+    content = json.loads(claim.read_text()) | change
+    (folder / "c.json").write_text(json.dumps(content))
+    if sidecar:
+        (folder / "c.roots.npz").write_bytes(Roots.path(claim).read_bytes())
+    return folder / "c.json"
+
+
+def test_run_prints_text_tokens_root_and_time(opml: Any, tiny_file: Path) -> None:
+    run = opml("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 4)
+    assert run.exit_code == 0
+    for word in ("tokens ", "trace root 0x", "model id   0x", "time "):
+        assert word in run.stdout
+
+
+@pytest.mark.parametrize("engine", ["reference", "soft", "native"])
+def test_every_engine_gives_the_same_claim(opml: Any, tiny_file: Path, claim: Path, engine: str) -> None:
+    run = opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 8, "--engine", engine)
+    content = json.loads(claim.read_text())
+    assert (run["traceRoot"], run["tokens"], run["modelId"]) == (
+        content["traceRoot"],
+        content["output"],
+        content["modelId"],
+    )
+    assert opml.json("verify", tiny_file, claim, "--engine", engine)["holds"] is True
+
+
+def test_sampling_depends_on_the_seed_alone(opml: Any, tiny_file: Path) -> None:
+    def tokens(*more: object) -> list[int]:
+        run = opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 12, *more)
+        found: list[int] = run["tokens"]
+        return found
+
+    warm = ("--temperature", 5, "--min-p", 0.001)
+    assert tokens(*warm, "--seed", 1) == tokens(*warm, "--seed", 1)
+    assert tokens(*warm, "--seed", 1) != tokens(*warm, "--seed", 2)
+
+
+def test_raw_prompt_has_no_template(opml: Any, tiny_file: Path) -> None:
+    raw = opml.json("run", tiny_file, "--prompt", PROMPT, "--raw", "--max-tokens", 1)
+    chat = opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 1)
+    assert len(raw["prompt"]) < len(chat["prompt"])
+
+
+def test_wrong_token_is_named(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
+    output = json.loads(claim.read_text())["output"]
+    output[2] ^= 8
+    result = opml("verify", tiny_file, changed(claim, tmp_path, {"output": output}))
+    assert isinstance(result.exception, WrongClaim) and result.exception.exit_code == 3
+    assert "output token 2 (position" in str(result.exception)
+
+
+def test_wrong_root_is_named_with_the_first_tensor(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path
+) -> None:
+    from opml.vm.commitment import position_tree, trace_tree
+
+    content = json.loads(claim.read_text())
+    with np.load(Roots.path(claim)) as archive:
+        positions, slots = archive["positions"].copy(), archive["slots"].copy()
+    slots[3, 5, 0] ^= 1
+    positions[3] = np.frombuffer(position_tree([row.tobytes() for row in slots[3]]).root, np.uint8)
+    root = trace_tree([row.tobytes() for row in positions], content["limit"]).root
+    wrong = changed(claim, tmp_path, {"traceRoot": "0x" + root.hex()})
+    result = opml("verify", tiny_file, wrong)
+    assert isinstance(result.exception, WrongClaim) and "trace root: claimed 0x" in str(result.exception)
+    assert "first difference" not in str(result.exception)
+    np.savez(Roots.path(wrong), positions=positions, slots=slots)
+    result = opml("verify", tiny_file, wrong)
+    assert isinstance(result.exception, WrongClaim)
+    assert "the first difference is at position 3, " in str(result.exception)
+
+
+def test_sidecar_of_another_claim_is_refused(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
+    wrong = changed(claim, tmp_path, {"traceRoot": "0x" + "11" * 32}, sidecar=True)
+    result = opml("verify", tiny_file, wrong)
+    assert isinstance(result.exception, InputError) and "of another claim" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: {"output": c["output"][:3], "lengths": c["lengths"][: 2 + 12]}, "cut short"),
+        (lambda c: {"output": [0, *c["output"][1:]]}, "goes on after it"),
+        (lambda c: {"output": [*c["output"][:-1], 4000]}, "the vocabulary has 300"),
+        (lambda c: {"answer": c["answer"] + "00"}, "belong to no token"),
+        (lambda c: {"answer": "0x" + "7f" + c["answer"][4:]}, "answer's bytes of output token"),
+        (lambda c: {"lengths": "0x0000" + c["lengths"][6:]}, "lengths"),
+    ],
+)
+def test_claim_that_breaks_a_rule_is_wrong(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    content = json.loads(claim.read_text())
+    result = opml("verify", tiny_file, changed(claim, tmp_path, change(content)))
+    assert isinstance(result.exception, WrongClaim) and message in str(result.exception), result.exception
+
+
+def test_claim_of_another_model_is_refused(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
+    result = opml("verify", tiny_file, changed(claim, tmp_path, {"limit": 63}))
+    assert isinstance(result.exception, InputError) and "the claim is of model" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "x"},
+        {"prompt": []},
+        {"output": []},
+        {"output": ["1"]},
+        {"output": [True]},
+        {"output": [-1]},
+        {"params": [0]},
+        {"modelId": "0x12"},
+        {"traceRoot": 7},
+        {"answer": "zz"},
+        {"limit": 1 << 40},
+        {"maxOutput": None},
+    ],
+)
+def test_malformed_claim_is_refused(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    result = opml("verify", tiny_file, changed(claim, tmp_path, change))
+    assert isinstance(result.exception, InputError) and "is no claim" in str(result.exception)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "\xff", "[" * 100_000])
+def test_other_file_is_no_claim(opml: Any, tiny_file: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.json").write_bytes(text.encode("latin-1"))
+    result = opml("verify", tiny_file, tmp_path / "c.json")
+    assert isinstance(result.exception, InputError) and "is no claim" in str(result.exception)
+
+
+def test_missing_files_are_named(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
+    assert "there is no claim" in str(opml("verify", tiny_file, tmp_path / "none.json").exception)
+    result = opml("run", tmp_path / "none.gguf", "--prompt", "x")
+    assert isinstance(result.exception, InputError)
+
+
+@pytest.mark.parametrize(
+    "options", [("--temperature", -1), ("--min-p", 2), ("--seed", -1), ("--temperature", "nan")]
+)
+def test_parameters_out_of_range_are_refused(opml: Any, tiny_file: Path, options: Any) -> None:
+    result = opml("run", tiny_file, "--prompt", "x", *options)
+    assert isinstance(result.exception, InputError)
+
+
+def test_sidecar_without_claim_is_a_usage_error(opml: Any, tiny_file: Path) -> None:
+    assert opml("run", tiny_file, "--prompt", "x", "--sidecar").exit_code == 2
