@@ -89,10 +89,21 @@ class LogBook:
 
 
 class ChainGateway:
-    """A chain with our contracts, seen and used by one account. Without a signer it only reads."""
+    """A chain with our contracts, seen and used by one account. Without a signer it only reads.
 
-    def __init__(self, chain: Chain, deployment: Deployment, signer: Signer | None = None) -> None:
+    With `model_id` it shows the requests of that model alone, and so keeps players to what they can compute.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        deployment: Deployment,
+        signer: Signer | None = None,
+        *,
+        model_id: bytes | None = None,
+    ) -> None:
         deployment.check(chain)
+        self._model_id = model_id
         self.chain = chain
         self.deployment = deployment
         self._signer = signer
@@ -149,7 +160,7 @@ class ChainGateway:
         return [
             self._request_record(log.args["requestId"], request_of(log.args["request"]), log.args["prompt"])
             for log in self._oracle_logs.all()
-            if log.event == "Requested"
+            if log.event == "Requested" and self._model_id in (None, log.args["modelId"])
         ]
 
     def request_by_id(self, request_id: bytes) -> seam.RequestRecord:

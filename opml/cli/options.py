@@ -64,12 +64,13 @@ class ChainOptions:
         urls = self.rpc_urls or tuple(os.environ.get("ETH_RPC_URL", "").replace(",", " ").split())
         return RpcChain(urls, patience=Patience(confirmations=self.confirmations))
 
-    def gateway(self, signer: Signer | None) -> ChainGateway:
-        """The contracts of the deployment file. Raises `InputError` or `ChainError`."""
+    def gateway(self, signer: Signer | None, model_id: bytes | None = None) -> ChainGateway:
+        """The contracts of the deployment file; `InputError` or `ChainError`."""
         from opml.chain.deployment import Deployment
         from opml.chain.gateway import ChainGateway
 
-        return ChainGateway(self.connect(), Deployment.load(self.deployment), signer)
+        deployment = Deployment.load(self.deployment)
+        return ChainGateway(self.connect(), deployment, signer, model_id=model_id)
 
 
 def chain_options(function: Command) -> Command:
@@ -141,6 +142,18 @@ def engine_options(function: Command) -> Command:
     )(function)
 
 
+def loop_options(function: Command) -> Command:
+    """Adds `once` and `interval` (seconds)."""
+    function = click.option(
+        "--interval",
+        type=click.FloatRange(0.05),
+        default=2.0,
+        show_default=True,
+        help="Seconds between looks.",
+    )(function)
+    return click.option("--once", is_flag=True, help="Stop when there is nothing left to do.")(function)
+
+
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 
 __all__ = [
@@ -152,4 +165,5 @@ __all__ = [
     "engine_options",
     "json_option",
     "key_options",
+    "loop_options",
 ]

@@ -1,0 +1,91 @@
+"""`opml request`"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+
+import click
+
+from opml.cli.options import FILE, ChainOptions, KeyOptions, chain_options, json_option, key_options
+from opml.cli.units import SECONDS, WEI, ether, plain
+
+
+@click.command(
+    "request",
+    epilog="\b\nExamples:\n  opml request --prompt 'Who was Abel?' --account carol --rpc-url http://127.0.0.1:8545\n"
+    "  opml request --model model.gguf --prompt Hi --fee 0.01ether --wait",
+)
+@click.option("--prompt", required=True, help="The user's text; tokenised here, with the model file.")
+@click.option("--model", "file", type=FILE, help="The model's file; the demo's by default.")
+@click.option("--limit", type=click.IntRange(1), help="Most positions of the model, as it was registered.")
+@click.option("--raw", is_flag=True, help="Without the chat template of the file.")
+@click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="At most.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
+@click.option("--fee", type=WEI, default="0", show_default=True, help="What the answer earns.")
+@click.option(
+    "--deadline", type=SECONDS, default="1h", show_default=True, help="Time for claims to be posted."
+)
+@click.option("--callback", help="Contract whose onAnswer is called with the answer.")
+@click.option("--callback-gas", type=click.IntRange(0), default=0, help="Gas promised to it.")
+@click.option("--wait", is_flag=True, help="Wait for the final answer and print it.")
+@chain_options
+@key_options
+@json_option
+def command(
+    prompt: str,
+    file: Path | None,
+    limit: int | None,
+    raw: bool,
+    max_tokens: int,
+    temperature: float,
+    min_p: float,
+    seed: int,
+    fee: int,
+    deadline: int,
+    callback: str | None,
+    callback_gas: int,
+    wait: bool,
+    chain: ChainOptions,
+    key: KeyOptions,
+    as_json: bool,
+) -> None:
+    """Ask a question on chain; prints the request's id."""
+    from opml.chain.decode import address_bytes
+    from opml.chain.gateway import Order
+    from opml.cli.engines import pack_params, params_of
+    from opml.cli.model_file import fetch
+    from opml.cli.waiting import wait_for_answer
+    from opml.models.model import load_model
+
+    loaded = load_model(file or fetch(), limit)
+    tokens = loaded.encode_prompt(prompt, raw=raw)
+    gateway = chain.gateway(key.signer())
+    now, _ = gateway.now()
+    order = Order(
+        nonce=secrets.randbits(64),
+        model_id=loaded.id,
+        params=pack_params(params_of(temperature, min_p, seed)),
+        max_output=max_tokens,
+        deadline=now + deadline,
+        callback=address_bytes(callback) if callback else bytes(20),
+        callback_gas=callback_gas,
+        fee=fee,
+    )
+    price = gateway.price(order)
+    record, receipt = gateway.request(order, tokens)
+    if not as_json:
+        click.echo(f"request 0x{record.id.hex()}")
+        click.echo(f"{len(tokens)} tokens, {ether(price)} paid, {receipt.gas_used:,} gas")
+    answer = wait_for_answer(gateway, record.id, time.sleep) if wait else None
+    if as_json:
+        facts = {"requestId": plain(record.id), "price": price, "gas": receipt.gas_used, "prompt": tokens}
+        if answer is not None:
+            facts["answer"] = answer.decode("utf-8", "replace")
+        click.echo(json.dumps(facts))
+    elif answer is not None:
+        click.echo(answer.decode("utf-8", "replace"))
