@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from opml.errors import InputError, ModelFileError
+from opml.errors import InputError, ModelFileError, ProgramError
 from opml.models.gguf import GgufFile
 from opml.models.llama import compile_llama
 from opml.models.tokenizer import Tokenizer
@@ -172,9 +172,11 @@ def load_model(path: str | Path, limit: int | None = None) -> Model:
     name = file.text("general.name", file.path.stem)
     if not name.isprintable():
         name = file.path.stem
-    return Model(
-        name, compiled.program, compiled.weights, tokenizer.pieces, tokenizer.end_tokens, file, tokenizer
-    )
+    pieces, ends = tokenizer.pieces, tokenizer.end_tokens
+    try:
+        return Model(name, compiled.program, compiled.weights, pieces, ends, file, tokenizer)
+    except ProgramError as error:
+        raise ModelFileError(f"{file.path}: the model can't be disputed on chain: {error}") from error
 
 
 __all__ = ["Model", "RootsCache", "load_model"]

@@ -1,6 +1,6 @@
 """Tiny random models for tests: GGUF files of the LLaMA architecture.
 
-    path = write_llama(folder / "tiny.gguf", tensor_types.Q4_1)
+    path = write_llama(folder / "tiny.gguf", TinyLlama(tensor_types.Q4_1))
     model = load_model(path, limit=16)
 
 Every size, tensor type and seed can be chosen; the same arguments give the same bytes everywhere.
@@ -10,7 +10,7 @@ Every size, tensor type and seed can be chosen; the same arguments give the same
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,7 @@ class TinyLlama:
 
     `kind` is the tensor type of matrices, `kinds` overrides it by tensor name or by the name without
     `blk.N.` and `.weight`; norms are F32. `factors`: Llama 3's rotary factors. `tied`: no output matrix.
+    `patches`: bytes to put into a tensor by name and offset, for a NaN, a subnormal number or a tie.
     """
 
     kind: TensorType = tensor_types.Q4_1
@@ -54,11 +55,13 @@ class TinyLlama:
     rope_base: float = 10000.0
     seed: int = 1
     metadata: Mapping[str, object] = field(default_factory=dict)
+    patches: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)
 
 
 def llama_bytes(tiny: TinyLlama) -> bytes:
     """The bytes of the GGUF file."""
-    return encode(_metadata(tiny) | dict(tiny.metadata), _tensors(tiny))
+    tensors = [_patched(tensor, tiny.patches.get(tensor.name, {})) for tensor in _tensors(tiny)]
+    return encode(_metadata(tiny) | dict(tiny.metadata), tensors)
 
 
 def write_llama(path: Path, tiny: TinyLlama | None = None) -> Path:
@@ -143,6 +146,13 @@ def _matrix(
 def _vector(tiny: TinyLlama, name: str) -> StoredTensor:
     weight = random_weight(tiny.seed, name, 1, tiny.dim, Format.F32, 0.25, 1.0)
     return StoredTensor(name, (tiny.dim,), tensor_types.F32, bytes(weight.data))
+
+
+def _patched(tensor: StoredTensor, patches: Mapping[int, bytes]) -> StoredTensor:
+    data = bytearray(tensor.data)
+    for offset, patch in patches.items():
+        data[offset : offset + len(patch)] = patch
+    return replace(tensor, data=bytes(data))
 
 
 __all__ = ["TinyLlama", "llama_bytes", "vocabulary", "write_llama"]

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from opml.cli.model_file import SMOLLM2, cache_dir
+
 sys.path.insert(0, str(Path(__file__).parent))  # for helper modules beside the tests
 
-NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+NAME = SMOLLM2.name
 
 
 def smollm2_path() -> Path | None:
     """The file named by `OPML_MODEL`, else the one that `opml model fetch` keeps; None when there is none."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "opml"
-    for path in (Path(os.environ.get("OPML_MODEL", "-")), cache / NAME):
+    for path in (Path(os.environ.get("OPML_MODEL", "-")), cache_dir() / NAME):
         if path.is_file():
             return path
     return None
