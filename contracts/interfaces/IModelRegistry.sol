@@ -46,6 +46,7 @@ interface IModelRegistry {
     );
 
     error ProgramTooLong(uint256 length, uint256 most);
+    error NotStored();
     error UnknownProgram(bytes32 programHash);
     error NotValidated(bytes32 programHash, uint256 validated, uint256 entries);
     error UnknownModel(bytes32 modelId);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IStepCost} from "./interfaces/IProgramValidator.sol";
+import {Merkle} from "./Merkle.sol";
+import {Operand, OperandLib, Slot, Term} from "./OperandLib.sol";
+import {Instr, Program, ProgramLib} from "./ProgramLib.sol";
+import {Places, Reach, Reading, Tree} from "./Reach.sol";
+
+/// @title What one step can cost at most (`docs/spec.md#37-cost-of-a-step`): twin of `opml.vm.cost`, to the number.
+/// @notice Every operand is charged the leaves that its reads can touch with all their siblings, as if no other operand had opened
+/// anything. A virtual operand is followed to what it reads. Data is always the most costly.
+contract StepCost is IStepCost {
+    using OperandLib for Operand;
+
+    uint256 private constant MOST_GAS = 8_000_000;
+    uint256 private constant MOST_BYTES = 100_000;
+    uint256 private constant UNIT = 32;
+    uint256 private constant HASH_BYTES = 32;
+
+    // Gas of the parts of a step on the most costly data, as measured on the verifier, rounded up.
+    uint256 private constant STEP = 90_000;
+    uint256 private constant CALLDATA_BYTE = 40;
+    uint256 private constant HASH = 260;
+    uint256 private constant LEAF = 3_000;
+    uint256 private constant LEAF_BYTE = 1;
+    uint256 private constant READ = 900;
+    uint256 private constant SCALAR = 250;
+    uint256 private constant ELEMENT = 2_500;
+    uint256 private constant TERM = 400;
+    uint256 private constant UNIT_GAS = 1_500;
+    uint256 private constant UNIT_ELEMENT = 130;
+    uint256 private constant COMPARE = 250;
+    uint256 private constant ADD_GAS = 1_100;
+    uint256 private constant MUL_GAS = 800;
+    uint256 private constant FMA_GAS = 1_600;
+    uint256 private constant I2F_GAS = 600;
+    uint256 private constant PLAIN_OP = 350;
+    /// @dev Gas by operation code, in units of 50, a byte each: add sub mul div sqrt fma … i2f f2i … sel.
+    uint256 private constant OP_GAS =
+        0x161610121220070707070707070c0a0707070707070707070707 << 48;
+
+    /// @dev Bytes of witness, and gas without them.
+    struct Cost {
+        uint256 size;
+        uint256 gas;
+    }
+
+    /// @inheritdoc IStepCost
+    function step(address program, uint256 ordinal)
+        external
+        view
+        override
+        returns (uint256 gas, uint256 witnessBytes)
+    {
+        Program memory p = ProgramLib.load(program);
+        (uint256 entry, uint256 inBlock) = ProgramLib.locateOrdinal(p, ordinal);
+        Cost memory cost = _step(p, OperandLib.slotOf(p, entry, inBlock));
+        return (cost.gas, cost.size);
+    }
+
+    /// @inheritdoc IStepCost
+    function worst(address program, uint256 entry) external view override returns (uint256 gas) {
+        Program memory p = ProgramLib.load(program);
+        uint256 count = ProgramLib.entryInstructions(ProgramLib.entryWord(p, entry));
+        for (uint256 n; n < count; ++n) {
+            Slot memory slot = OperandLib.slotOf(p, entry, n);
+            if (slot.i.isVirtual) continue;
+            Cost memory cost = _step(p, slot);
+            if (cost.gas > MOST_GAS || cost.size > MOST_BYTES) revert StepTooLarge(entry, n, cost.gas, cost.size);
+            if (cost.gas > gas) gas = cost.gas;
+        }
+    }
+
+    function _step(Program memory p, Slot memory slot) private pure returns (Cost memory total) {
+        uint256 k = Reach.length(slot.i.k);
+        uint256 terms = k;
+        if (slot.i.terms != 0 && 1 << (slot.i.terms - 1) < k) terms = 1 << (slot.i.terms - 1);
+        _elements(p, slot, Places(1, 1, 1, 1, 1), terms, total);
+        total.gas += STEP + CALLDATA_BYTE * total.size;
+    }
+
+    /// @dev Elements of a slot at some places: `terms` terms of the fold, and the finish, of each.
+    function _elements(Program memory p, Slot memory slot, Places memory places, uint256 terms, Cost memory total)
+        private
+        pure
+    {
+        uint256 body = slot.i.bodyOperands;
+        uint256 ops = OperandLib.opsAt(slot);
+        uint256 element =
+            ELEMENT + _codeGas(ops + 4 * slot.i.bodyOps, slot.i.finishOps) + _foldGas(slot, ops, terms);
+        total.gas += places.reads * element;
+        for (uint256 n = body; n < slot.operands.length; ++n) _operand(p, Reading(slot, body, n, places, 1), total);
+        for (uint256 n; n < body; ++n) _operand(p, Reading(slot, 0, n, places, terms), total);
+    }
+
+    /// @dev Gas of the terms of one element, apart from their operands.
+    function _foldGas(Slot memory slot, uint256 ops, uint256 terms) private pure returns (uint256) {
+        Instr memory i = slot.i;
+        if (i.fold == ProgramLib.FOLD_NONE) return 0;
+        uint256 accumulators = i.two || i.fold == ProgramLib.FOLD_ARGMAX ? 2 : 1;
+        uint256 closings = (terms / ProgramLib.LEAF_ELEMENTS + 1) * accumulators * ADD_GAS;
+        if (i.fold == ProgramLib.FOLD_QDOT) {
+            uint256 unit = UNIT_GAS + UNIT * UNIT_ELEMENT + 2 * (FMA_GAS + MUL_GAS + I2F_GAS);
+            return terms / UNIT * accumulators * unit + closings;
+        }
+        uint256 term = TERM + _codeGas(ops, i.bodyOps);
+        if (i.fold == ProgramLib.FOLD_DOT) return terms * (term + accumulators * FMA_GAS) + closings;
+        return terms * (term + COMPARE);
+    }
+
+    /// @dev One operand, read for elements at some places, `terms` terms each (1 for a finish).
+    function _operand(Program memory p, Reading memory r, Cost memory total) private pure {
+        Operand memory o = r.slot.operands[r.n];
+        if (o.kind >= ProgramLib.KIND_TOKEN) {
+            if (o.kind == ProgramLib.KIND_TOKEN) {
+                Tree memory tokens = Reach.cut(1, p.limit, 1, 4);
+                _open(tokens, 1, tokens.depth, total);
+            }
+            total.gas += r.places.reads * r.terms * SCALAR;
+            return;
+        }
+        if (o.has(ProgramLib.AXIS_I)) {
+            // Read once more for each address; what it opens is opened by itself.
+            Cost memory again;
+            _operand(p, Reading(r.slot, r.first, r.first + o.index, r.places, r.terms), again);
+            total.gas += again.gas;
+        }
+        if (o.kind == ProgramLib.KIND_SLOT) {
+            Slot memory source = OperandLib.slotAt(p, r.slot.number - o.ref);
+            if (source.i.isVirtual) _virtual(p, r, source, total);
+            else _slot(p, r, source, total);
+        } else {
+            _weight(p, r, o, total);
+        }
+    }
+
+    function _virtual(Program memory p, Reading memory r, Slot memory source, Cost memory total) private pure {
+        uint256 cols = Reach.length(source.i.cols);
+        (Places memory touched, bool inside) = Reach.follow(r, cols);
+        if (_byUnits(r) && source.i.out != ProgramLib.OUT_I8) touched.reads = r.places.reads * r.terms / UNIT;
+        bool varies = source.i.cols & ProgramLib.VARIES != 0;
+        touched = Reach.within(touched, inside, source.i.rows, cols, varies);
+        _elements(p, source, touched, Reach.length(source.i.k), total);
+    }
+
+    function _slot(Program memory p, Reading memory r, Slot memory source, Cost memory total) private pure {
+        uint256 cols = Reach.length(source.i.cols);
+        (Places memory touched, bool inside) = Reach.follow(r, cols);
+        Tree memory tree = Reach.cut(1, source.i.rows * cols, 1, ProgramLib.outBytes(source.i.out));
+        _committed(r, touched, inside, tree, Merkle.clog2(p.committed) + Merkle.clog2(p.limit), total);
+    }
+
+    function _weight(Program memory p, Reading memory r, Operand memory o, Cost memory total) private pure {
+        uint256 rows;
+        uint256 cols;
+        uint256 format;
+        if (o.kind == ProgramLib.KIND_GLOBAL) (rows, cols, format) = ProgramLib.globalOf(p, o.ref);
+        else (rows, cols, format,) = ProgramLib.weightOf(p, r.slot.word, o.ref);
+        (uint256 elements, uint256 size) = ProgramLib.unitOf(format);
+        (Places memory touched, bool inside) = Reach.follow(r, cols);
+        _committed(r, touched, inside, Reach.cut(rows, cols, elements, size), Merkle.clog2(p.weights), total);
+    }
+
+    /// @dev Whether what the terms read is read once a unit: all of a qdot's but virtual activations.
+    function _byUnits(Reading memory r) private pure returns (bool) {
+        return r.slot.i.fold == ProgramLib.FOLD_QDOT && r.terms >= UNIT;
+    }
+
+    /// @dev The openings for what an operand touches in a tensor that is committed to, and its reads.
+    function _committed(
+        Reading memory r,
+        Places memory touched,
+        bool inside,
+        Tree memory tree,
+        uint256 upward,
+        Cost memory total
+    ) private pure {
+        total.gas += r.places.reads * (_byUnits(r) ? r.terms / UNIT : r.terms) * READ;
+        Operand memory o = r.slot.operands[r.n];
+        uint256 line = Reach.leavesOfALine(touched, inside, tree);
+        if (o.pos != ProgramLib.POS_HERE) {
+            // Each may be of another position.
+            uint256 each = Reach.min(touched.distinct, touched.lines * line);
+            _open(tree, each, each * (tree.depth + upward), total);
+            return;
+        }
+        Term memory along = o.term(ProgramLib.AXIS_K);
+        bool byRun = along.found && along.mul == 1 && along.xor == 0
+            && !(o.has(ProgramLib.AXIS_I) && Reach.dependsOn(r, r.first + o.index, ProgramLib.AXIS_K));
+        if (byRun) {
+            // Runs may overlap, and each has two sides.
+            line = Reach.min(line, tree.count);
+            uint256 paths = touched.lines * Reach.min(2, line);
+            _open(tree, touched.lines * line, paths * tree.depth + upward, total);
+            return;
+        }
+        uint256 count = Reach.min(Reach.min(touched.distinct, touched.lines * line), tree.count);
+        _open(tree, count, count * tree.depth + upward, total);
+    }
+
+    /// @dev `count` leaves and the hashes that prove them.
+    function _open(Tree memory tree, uint256 count, uint256 hashes, Cost memory total) private pure {
+        uint256 size = Reach.min(ProgramLib.LEAF_ELEMENTS, tree.length) / tree.unit * tree.unitBytes;
+        total.size += count * size + HASH_BYTES * hashes;
+        total.gas += count * (LEAF + LEAF_BYTE * size) + hashes * HASH;
+    }
+
+    function _codeGas(uint256 ptr, uint256 count) private pure returns (uint256 gas) {
+        for (uint256 n; n < count; ++n) {
+            uint256 op = OperandLib.load(ptr + 4 * n) >> 248;
+            gas += 50 * ((OP_GAS >> (248 - 8 * op)) & 0xff);
+        }
+    }
+}
