@@ -14,8 +14,6 @@ from opml.dispute.state import GameState
 from opml.dispute.types import Claim, Docket, GameKey, Phase, Request, Terms
 from opml.vm.trace import Cursor, Stage
 
-DUE_UNIT = 10**7  # wei: `IDisputeGame.Game.due`
-
 Args = Mapping[str, Any]
 
 
@@ -137,7 +135,7 @@ def game_of(key: GameKey, struct: Args, events: Sequence[m.GameEvent]) -> GameRe
             used_submitter=struct["usedSubmitter"],
             used_challenger=struct["usedChallenger"],
             moved_at=struct["movedAt"],
-            due=struct["due"] * DUE_UNIT,
+            due=struct["due"],
             word=struct["word"],
             charged=struct["charged"],
             announced_at=struct["announcedAt"],

@@ -15,7 +15,16 @@ from opml.chain.decode import terms_values
 from opml.dispute.types import Terms
 from opml.errors import ChainError, InputError
 
-CONTRACTS = ("StepVerifier", "ModelRegistry", "GameRules", "OpmlOracle", "DisputeGame")
+CONTRACTS: dict[str, tuple[str, ...]] = {
+    "StepVerifier": (),
+    "ProgramValidator": (),
+    "StepCost": (),
+    "GameRules": (),
+    "ModelRegistry": ("ProgramValidator", "StepCost"),
+    "OpmlOracle": ("ModelRegistry", "StepVerifier", "GameRules"),
+}
+"""What is deployed, in order, with the contracts that each constructor is given."""
+GAME = "DisputeGame"  # the oracle brings it
 _FORMAT = "opml deployment 1"
 
 
@@ -79,14 +88,14 @@ class Deployment:
             chain_id, block, contracts = content["chainId"], content["block"], content["contracts"]
             if not isinstance(chain_id, int) or not isinstance(block, int):
                 raise ValueError("chainId and block must be integers")
-            for name in CONTRACTS:
+            for name in (*CONTRACTS, GAME):
                 if not is_checksum_address(contracts[name]):
                     raise ValueError(f"{name} has no checksummed address")
         except (KeyError, TypeError, ValueError) as problem:
             raise InputError(
                 f"{file} is no deployment file ({problem}): pass what `opml deploy` wrote"
             ) from None
-        return cls(chain_id, block, {name: contracts[name] for name in CONTRACTS})
+        return cls(chain_id, block, {name: contracts[name] for name in (*CONTRACTS, GAME)})
 
 
 def deploy(
@@ -95,23 +104,18 @@ def deploy(
     terms: Terms,
     on_receipt: Callable[[str, Receipt], None] = lambda name, receipt: None,
 ) -> Deployment:
-    """Deploy all contracts: four transactions; the oracle brings its game with it. Raises `ChainError`."""
+    """Deploy all contracts, a transaction each; the oracle brings its game with it. Raises `ChainError`."""
     block = chain.block_number()
-    addresses: dict[str, str] = {}
-
-    def put(name: str, *args: object) -> Contract:
-        contract, receipt = chain.deploy(load_artifact(name), args, sender=signer)
-        addresses[name] = contract.address
+    deployed: dict[str, Contract] = {}
+    for name, needs in CONTRACTS.items():
+        args: list[object] = [deployed[other].address for other in needs]
+        if name == "OpmlOracle":
+            args.append(terms_values(terms))
+        deployed[name], receipt = chain.deploy(load_artifact(name), args, sender=signer)
         on_receipt(name, receipt)
-        return contract
-
-    put("StepVerifier")
-    put("ModelRegistry")
-    put("GameRules")
-    before = [addresses[name] for name in ("ModelRegistry", "StepVerifier", "GameRules")]
-    oracle = put("OpmlOracle", *before, terms_values(terms))
-    addresses["DisputeGame"] = chain.call(oracle, "game")
+    addresses = {name: contract.address for name, contract in deployed.items()}
+    addresses[GAME] = chain.call(deployed["OpmlOracle"], "game")
     return Deployment(chain.chain_id, block, addresses)
 
 
-__all__ = ["CONTRACTS", "Deployment", "deploy"]
+__all__ = ["CONTRACTS", "GAME", "Deployment", "deploy"]

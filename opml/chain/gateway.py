@@ -6,7 +6,7 @@ it reads from the chain, so that a process may be stopped and started at any mom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ class ChainGateway:
     """A chain with our contracts, seen and used by one account. Without a signer it only reads.
 
     With `model_id` it shows the requests of that model alone, and so keeps players to what they can compute.
+    `on_receipt` is told the function's name and the receipt of every transaction that was mined.
     """
 
     def __init__(
@@ -101,9 +102,11 @@ class ChainGateway:
         signer: Signer | None = None,
         *,
         model_id: bytes | None = None,
+        on_receipt: Callable[[str, Receipt], None] = lambda fn, receipt: None,
     ) -> None:
         deployment.check(chain)
         self._model_id = model_id
+        self._on_receipt = on_receipt
         self.chain = chain
         self.deployment = deployment
         self._signer = signer
@@ -355,7 +358,14 @@ class ChainGateway:
         return bytes(keccak(calldata + self.account))
 
     def _send(self, contract: Contract, fn: str, args: Sequence[Any], value: int = 0) -> Receipt:
-        return self.chain.transact(contract, fn, args, sender=self.signer, value=value)
+        try:
+            receipt = self.chain.transact(contract, fn, args, sender=self.signer, value=value)
+        except Revert as refusal:
+            if refusal.receipt is not None:
+                self._on_receipt(fn, refusal.receipt)
+            raise
+        self._on_receipt(fn, receipt)
+        return receipt
 
 
 def call_of(request: Request, claim: Claim, key: GameKey, move: m.GameMove) -> tuple[str, list[Any]]:

@@ -15,10 +15,12 @@ from opml.vm.trace import Trace
 
 
 class Workshop:
-    """A model on an engine. Keeps no trace: tokens are enough to compute one again."""
+    """A model on an engine. Tokens are enough to compute a trace again, so that few are kept."""
 
     def __init__(self, model: Model, engine: Engine) -> None:
         self.model = model
+        self.engine = engine
+        self._latest: dict[tuple[bytes, tuple[int, ...]], Own] = {}
         self.machine = engine.load(model.program, model.weights)
         self.vocabulary = Vocabulary(model.pieces, vocabulary_tree(model.pieces))
 
@@ -28,8 +30,11 @@ class Workshop:
         return run(self.machine, tokens, len(request.prompt), request.request.param_words, faults)
 
     def own_of(self, request: RequestRecord, posted: ClaimRecord) -> Own:
-        """The computation that a claim should have made."""
-        return Own.of(self.trace_of(request, posted.output), self.vocabulary)
+        """The computation that a claim should have made; the latest is kept for claims that post the same."""
+        key = request.id, posted.output
+        if key not in self._latest:
+            self._latest = {key: Own.of(self.trace_of(request, posted.output), self.vocabulary)}
+        return self._latest[key]
 
     def answer(self, request: RequestRecord) -> Answer | None:
         """The answer to a request; None for a request of another model."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from opml.chain.deployment import CONTRACTS, Deployment
+from opml.chain.deployment import CONTRACTS, GAME, Deployment
 from opml.chain.embedded import CHAIN_ID, EmbeddedChain
 from opml.errors import ChainError, InputError
 
 ADDRESS = "0x2c7536E3605D9C16a7a3D7b1898e529396a65c23"
-GOOD = Deployment(CHAIN_ID, 7, dict.fromkeys(CONTRACTS, ADDRESS))
+GOOD = Deployment(CHAIN_ID, 7, dict.fromkeys((*CONTRACTS, GAME), ADDRESS))
 
 
 def test_deployment_round_trips_through_its_file(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_deployment_round_trips_through_its_file(tmp_path: Path) -> None:
         {"block": None},
         {"contracts": {}},
         {"contracts": []},
-        {"contracts": dict.fromkeys(CONTRACTS, ADDRESS.lower())},
-        {"contracts": dict.fromkeys(CONTRACTS, 7)},
+        {"contracts": dict.fromkeys((*CONTRACTS, GAME), ADDRESS.lower())},
+        {"contracts": dict.fromkeys((*CONTRACTS, GAME), 7)},
     ],
 )
 def test_changed_file_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
