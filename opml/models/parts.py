@@ -34,9 +34,9 @@ UNIT: Final = 32
 """Elements that share a scale, in activations as in quantised weights."""
 ONE_TERM: Final = 1
 """`Instr.terms`: a step carries one term, since the operands of different terms lie in different leaves."""
-WHOLE_QDOT: Final = 2048
-WHOLE_DOT: Final = 1024
-"""Longest folds that a single step carries; longer ones go by half as many terms a step."""
+QDOT_STEP: Final = 1024
+DOT_STEP: Final = 256
+"""Terms that a step carries of a fold over elements that lie side by side, so in few leaves."""
 
 TEMPERATURE, LOG_MIN_P, SEED, SEED_HIGH = range(4)
 """Parameter words of a request (`docs/spec.md`, Ids)."""
@@ -51,9 +51,9 @@ class Activations:
     d: Slot | None = None
 
 
-def terms_for(length: int, whole: int) -> int:
-    """`Instr.terms` of a fold over contiguous operands: 0 up to `whole`, else half of `whole` a step."""
-    return 0 if length <= whole else whole.bit_length() - 1
+def terms_for(length: int, step: int) -> int:
+    """`Instr.terms` of such a fold: 0, the whole of it, where that costs a step at most twice as much."""
+    return 0 if length <= 2 * step else step
 
 
 def rms(b: BlockBuilder, name: str, x: Slot, n: int, eps: float, rows: int = 1, yields: bool = False) -> Slot:
@@ -69,7 +69,7 @@ def rms(b: BlockBuilder, name: str, x: Slot, n: int, eps: float, rows: int = 1, 
         k=n,
         body=(value, value),
         yields=yields,
-        terms=terms_for(n, WHOLE_DOT),
+        terms=terms_for(n, DOT_STEP),
     )
 
 
@@ -169,11 +169,11 @@ def product(
     if quantised:
         assert x.q is not None and x.d is not None
         body = [reads[0], x.q(at(k)), x.d(at(k // UNIT)), *reads[1:]]
-        fold, terms = Fold.QDOT, terms_for(n, WHOLE_QDOT)
+        fold, terms = Fold.QDOT, terms_for(n, QDOT_STEP)
     else:
         assert x.values is not None
         body = [operand for read in reads for operand in (read, x.values(at(k)))]
-        fold, terms = Fold.DOT, terms_for(n, WHOLE_DOT)
+        fold, terms = Fold.DOT, terms_for(n, DOT_STEP)
     return b.emit(
         name,
         rows,

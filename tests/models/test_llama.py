@@ -107,6 +107,15 @@ def test_limit_changes_no_bit_of_what_is_computed(tmp_path: Path) -> None:
     assert np.array_equal(logits(load_model(path, 16), TOKENS), logits(load_model(path, 64), TOKENS))
 
 
+def test_long_folds_are_dissected_and_give_the_same_logits(tmp_path: Path) -> None:
+    kinds = {"ffn_down": tt.Q8_0}
+    tiny = TinyLlama(tt.F32, kinds=kinds, embedding=tt.F32, layers=1, dim=544, hidden=2080, groups=1)
+    path = write_llama(tmp_path / "tiny.gguf", tiny)
+    terms = {slot.instr.name: slot.instr.terms for slot in load_model(path).layout.slots}
+    assert (terms["attn_norm.rms"], terms["q"], terms["ffn_down"]) == (256, 256, 1024)
+    close(path, 5e-2)
+
+
 def changed(tmp_path: Path, old: bytes, new: bytes, tiny: TinyLlama) -> Path:
     """The file with bytes of the same length replaced."""
     raw = llama_bytes(tiny)
