@@ -92,6 +92,11 @@ def duration(seconds: int) -> str:
     return f"{seconds // 60} min {seconds % 60:02} s" if seconds >= 60 else f"{seconds} s"
 
 
+def clock(seconds: int) -> str:
+    """Seconds as a chess clock shows them: `59:12`."""
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
 def short(digest: bytes) -> str:
     """The first four bytes of a hash, enough to tell it from others on a screen."""
     return f"0x{digest[:4].hex()}…"
@@ -112,4 +117,4 @@ def plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["DIGEST", "SECONDS", "WEI", "duration", "ether", "plain", "short"]
+__all__ = ["DIGEST", "SECONDS", "WEI", "clock", "duration", "ether", "plain", "short"]

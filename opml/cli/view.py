@@ -10,7 +10,7 @@ from rich.table import Table
 from opml.chain.adapter import Receipt
 from opml.cli.model_file import SMOLLM2, fetch
 from opml.cli.story import Move, Result
-from opml.cli.units import duration, ether
+from opml.cli.units import clock, ether
 
 _COLOURS = {"submitter": "green", "challenger": "cyan", "cheat": "red"}
 
@@ -26,7 +26,7 @@ class TerminalView:
         self._console.rule(f"[bold]{title}", align="left")
 
     def line(self, text: str) -> None:
-        self._console.print(f"  {escape(text)}", highlight=False)
+        self._wide(f"  {escape(text)}")
 
     def setup(self, what: str, receipt: Receipt) -> None:
         self._console.print(f"  {escape(what):24} {receipt.gas_used:>10,} gas", highlight=False)
@@ -34,21 +34,16 @@ class TerminalView:
     def move(self, move: Move) -> None:
         colour = _COLOURS.get(move.who, "white")
         number = f"{move.number:>3}" if move.number else "   "
-        self._console.print(
-            f"{number} [{colour}]{move.who:10}[/] {escape(move.text)}", highlight=False, soft_wrap=True
-        )
+        self._wide(f"{number} [{colour}]{move.who:10}[/] {escape(move.text)}")
         if move.refused:
-            self._console.print(f"               [red]refused:[/] {escape(move.refused)}", highlight=False)
+            self._wide(f"               [red]refused:[/] {escape(move.refused)}")
             return
         facts = [f"{move.gas:,} gas", f"{move.calldata:,} bytes"]
         if move.number:
             if move.levels:
                 facts.append(f"{move.levels} levels left")
-            facts.append(
-                f"clocks: submitter {duration(move.submitter_clock)}, "
-                f"challenger {duration(move.challenger_clock)}"
-            )
-        self._console.print(f"               [dim]{'; '.join(facts)}[/]", highlight=False)
+            facts.append(f"clocks {clock(move.submitter_clock)} / {clock(move.challenger_clock)}")
+        self._wide(f"               [dim]{'; '.join(facts)}[/]")
 
     def end(self, result: Result) -> None:
         """Verdict, disputed step, who was paid what, totals, and the answer."""
