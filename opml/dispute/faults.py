@@ -109,9 +109,10 @@ def _elements(layout: Layout, slot: SlotInfo, t: int) -> int:
 
 
 def _slot(layout: Layout, *names: str) -> SlotInfo:
-    """The last slot (deepest in the model) whose name is one of these, or ends with one after a dot."""
+    """A slot in the middle of the model of one of these names, or whose name ends with one after a dot."""
     for name in names:
-        found = [s for s in layout.slots if s.instr.name == name or s.instr.name.endswith(f".{name}")]
+        exact = [slot for slot in layout.slots if slot.instr.name == name]
+        found = exact or [slot for slot in layout.slots if slot.instr.name.endswith(f".{name}")]
         if found:
             return found[len(found) // 2]
     raise _lacking(f"instruction named {' or '.join(names)}")
@@ -346,6 +347,13 @@ def _two_roundings(s: Scenario, name: str) -> Cheat:
     raise _lacking("sum that a second rounding changes")
 
 
+def _logits(s: Scenario, name: str) -> Cheat:
+    """The largest logit with its sign flipped; where logits are virtual, their readers see it."""
+    slot = _slot(s.layout, "logits")
+    sampled = _stored(s.honest, s.layout.committed[-1], s.last, 0)
+    return _flipped(s, name, [_sign(s, slot, element=sampled)])
+
+
 def _arg_max(s: Scenario, name: str) -> Cheat:
     """Another token in place of the sampled one: of two that tie, the later."""
     slot = s.layout.committed[-1]
@@ -459,7 +467,7 @@ FAULTS: Mapping[str, tuple[str, Callable[[Scenario, str], Cheat]]] = {
     "value": ("value taken from another position", _moved("v")),
     "residual": ("residual connection", _sign_of("attn_output", "ffn_down", "mix", last=True)),
     "activation": ("activation of the feed-forward", _sign_of("ffn_gated", "ffn_up", last=True)),
-    "logits": ("logits", _sign_of("logits", "logits.max")),
+    "logits": ("logits", _logits),
     "argmax": ("arg-max, of two that tie the later", _arg_max),
     "token": ("posted token other than the sampled one", _token),
     "answer": ("answer text that isn't the tokens' text", _answer_text),

@@ -63,33 +63,41 @@ def retell(shapes: Shapes, fanout: int, events: Iterable[GameEvent], known: Know
     """The history of a game from its events, oldest first; what they reveal is added to `known`."""
     story = History()
     for event in events:
-        if isinstance(event, Opened):
+        tell(shapes, fanout, story, event, known)
+    return story
+
+
+def tell(shapes: Shapes, fanout: int, story: History, event: GameEvent, known: Known) -> None:
+    """Adds the next event to a game's history, and what it reveals to `known`."""
+    match event:
+        case Opened():
             story.opened, story.cursor, story.path = event, event.cursor, [event.cursor]
             if event.trace_root != ZERO32:
                 story.trace_root = known.trace_root = event.trace_root
-        elif isinstance(event, RootRevealed):
-            story.trace_root = known.trace_root = event.trace_root
-            known.nodes[shapes.root()] = event.trace_root
-        elif isinstance(event, Revealed):
+        case RootRevealed(_, trace_root):
+            story.trace_root = known.trace_root = trace_root
+            known.nodes[shapes.root()] = trace_root
+        case Revealed(_, children):
             assert story.cursor is not None
-            story.children = event.children
-            record_reveal(known.nodes, story.cursor, event.children)
-        elif isinstance(event, Picked):
+            story.children = children
+            record_reveal(known.nodes, story.cursor, children)
+        case Picked(_, i, _):
             assert story.cursor is not None
             levels = min(fanout, story.cursor.height)
-            story.cursor, story.children = shapes.child(story.cursor, levels, event.i), ()
+            story.cursor, story.children = shapes.child(story.cursor, levels, i), ()
             story.path.append(story.cursor)
-        elif isinstance(event, LeafRevealed):
+        case LeafRevealed(_, data):
             assert story.cursor is not None
-            story.data = known.leaves[story.cursor] = event.data
-        elif isinstance(event, ElementNamed):
-            story.element, story.bits = event.element, event.bits
-        elif isinstance(event, TotalsPosted):
-            story.postings.append(event.states)
-        elif isinstance(event, TotalPicked):
-            story.picks.append(event.j)
-        elif isinstance(event, Announced):
-            story.announced = event.digest
-        elif isinstance(event, GameWon):
+            story.data = known.leaves[story.cursor] = data
+        case ElementNamed(_, element, bits):
+            story.element, story.bits = element, bits
+        case TotalsPosted(_, _, states):
+            story.postings.append(states)
+        case TotalPicked(_, _, j):
+            story.picks.append(j)
+        case Announced(_, digest):
+            story.announced = digest
+        case GameWon():
             story.won = event
-    return story
+        case _:
+            pass
