@@ -1,4 +1,4 @@
-"""The registry's validator and cost of a step against their Python twins, rule by rule and number by number."""
+"""The registry's validator and cost of a step against their Python twins: same rules, same numbers."""
 
 from __future__ import annotations
 
