@@ -136,7 +136,9 @@ class Story:
         self._setup: dict[str, int] = {}
         self._moves: list[Move] = []
         self._at_step: GameState | None = None
+        self._gateways: dict[str, ChainGateway] = {}
         self._in_dispute = False
+        self._refusal = ""
         names = ("deployer", "requester", "submitter", "cheat", "challenger")
         self._signers = dict(zip(names, chain.accounts, strict=False))
         self._before = {name: chain.balance(signer.address) for name, signer in self._signers.items()}
@@ -291,7 +293,11 @@ class Story:
     # Pieces --------------------------------------------------------------------------------------------
 
     def _gateway(self, name: str) -> ChainGateway:
-        return ChainGateway(self.chain, self.deployment, self._signers[name], on_receipt=self._received)
+        if name not in self._gateways:
+            self._gateways[name] = ChainGateway(
+                self.chain, self.deployment, self._signers[name], on_receipt=self._received
+            )
+        return self._gateways[name]
 
     def _received(self, fn: str, receipt: Receipt) -> None:
         self._receipts.append((fn, receipt))
@@ -307,6 +313,8 @@ class Story:
             move = self._move(who, progress)
             if self._in_dispute:
                 self._moves.append(move)
+            elif move.refused:
+                self._refusal = move.refused
             self.watch.move(move)
 
         return tell
@@ -366,7 +374,7 @@ class Story:
         gateway = self._gateway("deployer")
         claims = {p.id: p for p in gateway.claims()}
         if game is None:
-            verdict, decided, step = "challenger", "the oracle refuses the claim as it stands", None
+            verdict, decided, step = "challenger", f"the oracle took no such claim: {self._refusal}", None
         else:
             posted = claims[game.key.claim_id]
             verdict = "challenger" if posted.status == ClaimStatus.REJECTED else "submitter"
