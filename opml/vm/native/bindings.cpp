@@ -207,6 +207,7 @@ class PySession {
     return feed({token}, from, commit).back();
   }
 
+  std::vector<uint64_t> profile() { return session_.profile(); }
   nb::bytes captured() const { return nb::bytes(session_.captured().data(), session_.captured().size()); }
 
   uint32_t sample(uint32_t position) const {
@@ -353,6 +354,7 @@ NB_MODULE(_native, m) {
       .def("feed", &PySession::feed, "tokens"_a, "yields_from"_a, "commit"_a = true,
            "capture"_a = nb::none(), "Computes the next positions as one batch; the samples of those positions t >= yields_from.\n"
            "capture: number of a slot whose stored bytes, position after position, `captured` then has.")
+      .def("profile", &PySession::profile, "Nanoseconds by slot since the first call, then those of hashing.")
       .def_prop_ro("captured", &PySession::captured, "Stored bytes of the slot that the last feed captured.")
       .def("decode", &PySession::decode, "token"_a, "commit"_a = true, "Computes one yielding position; its sample.")
       .def("sample", &PySession::sample, "position"_a, "The token that a position yielded.")

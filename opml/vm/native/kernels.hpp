@@ -6,6 +6,7 @@
 #include "keccak.hpp"
 #include "packed.hpp"
 #include "plan.hpp"
+#include "window_task.hpp"
 
 namespace opml {
 
@@ -26,6 +27,11 @@ struct Kernels {
   void (*finish_slot)(const SlotPlan& plan, const Range& range, void* workspace, const Accumulators& given);
   void (*qdot)(const QdotTask& task);
   void (*prepare_activations)(const int8_t* q, const uint8_t* scales, uint32_t units, int32_t* sums, uint32_t* products);
+  void (*score)(const ScoreTask& task);
+  void (*value)(const ValueTask& task);
+  void (*max_runs)(const MaxTask& task);
+  // Registers of n consecutive elements.
+  void (*load_words)(Format format, const uint8_t* data, uint64_t first, uint32_t n, uint32_t* words);
 };
 
 // The table of a level; null where this build or this processor lacks it.

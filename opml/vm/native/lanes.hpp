@@ -172,12 +172,12 @@ struct Places {
 };
 
 // The elements that an operand reads in a block of lanes.
-enum class Pattern : uint8_t { same, run, scattered };
+enum class Pattern : uint8_t { same, run, steps, scattered };
 
 struct Address {
   Pattern pattern;
   uint64_t first;       // same and run
-  uint64_t at[kLanes];  // scattered
+  uint64_t at[kLanes];  // scattered: of each lane; steps: of each kLaneStep lanes, which read the same element
 };
 
 inline void fill(uint32_t* z, int n, uint32_t value) {
@@ -194,6 +194,10 @@ void gather(const Source& s, const Address& address, uint64_t offset, int n, uin
       case Pattern::run:
         for (int i = 0; i < n; ++i) z[i] = load_quantised<A>(s.units, s.data, first + static_cast<uint64_t>(i));
         return;
+      case Pattern::steps:
+        for (int i = 0; i < n; i += kLaneStep)
+          fill(z + i, kLaneStep, load_quantised<A>(s.units, s.data, address.at[i / kLaneStep] + offset));
+        return;
       case Pattern::scattered:
         for (int i = 0; i < n; ++i) z[i] = load_quantised<A>(s.units, s.data, address.at[i] + offset);
         return;
@@ -202,6 +206,10 @@ void gather(const Source& s, const Address& address, uint64_t offset, int n, uin
   switch (address.pattern) {
     case Pattern::same: fill(z, n, load_element(s.format, s.data, first)); return;
     case Pattern::run: load_run<A>(s.format, s.data, first, n, z); return;
+    case Pattern::steps:
+      for (int i = 0; i < n; i += kLaneStep)
+        fill(z + i, kLaneStep, load_element(s.format, s.data, address.at[i / kLaneStep] + offset));
+      return;
     case Pattern::scattered: break;
   }
   switch (s.format) {

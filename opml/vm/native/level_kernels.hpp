@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "attention.hpp"
 #include "hardfloat.hpp"
 #include "kernels.hpp"
 #include "qdot.hpp"
@@ -53,8 +54,39 @@ void finish_slot(const SlotPlan& plan, const Range& range, void* workspace, cons
 }
 
 template <Arithmetic A>
+void max_runs(const MaxTask& task) {
+  Lanes x;
+  for (uint32_t i = 0; i < task.runs; ++i) {
+    load_run<A>(task.format, task.data, task.first + uint64_t{i} * task.length, static_cast<int>(task.length), x.v);
+    int32_t most = INT32_MIN;
+    for (uint32_t k = 0; k < task.length; ++k) {
+      const F32 v = soft::canonical({task.absolute ? x.v[k] & soft::kMagnitude : x.v[k]});
+      const int32_t key = soft::order_key(v);
+      most = key > most ? key : most;
+    }
+    const auto word = static_cast<uint32_t>(most);
+    task.out[i] = word ^ (most < 0 ? soft::kMagnitude : 0);
+  }
+}
+
+template <Arithmetic A>
+void load_words(Format format, const uint8_t* data, uint64_t first, uint32_t n, uint32_t* words) {
+  load_run<A>(format, data, first, static_cast<int>(n), words);
+}
+
+template <Arithmetic A>
 inline constexpr Kernels kKernels = {
-    eval_program<A>, keccak_many<KeccakWords>, sizeof(typename SlotEval<A>::Workspace), run_slot<A>, finish_slot<A>,
-    qdot<A>,         prepare_activations<A>};
+    .eval_program = eval_program<A>,
+    .keccak = keccak_many<KeccakWords>,
+    .workspace_bytes = sizeof(typename SlotEval<A>::Workspace),
+    .run_slot = run_slot<A>,
+    .finish_slot = finish_slot<A>,
+    .qdot = qdot<A>,
+    .prepare_activations = prepare_activations<A>,
+    .score = score<A>,
+    .value = value<A>,
+    .max_runs = max_runs<A>,
+    .load_words = load_words<A>,
+};
 
 OPML_LEVEL_END

@@ -11,14 +11,20 @@
 #include <string>
 #include <vector>
 
+#include "forms.hpp"
 #include "kernels.hpp"
 #include "merkle.hpp"
 #include "plan.hpp"
 #include "program.hpp"
-#include "qdot_form.hpp"
 #include "thread_pool.hpp"
 
 namespace opml {
+
+// A chunk of few positions keeps all of its slots, and is hashed at its end.
+inline constexpr uint32_t kFewPositions = 8;
+// Rows and positions of a product that one thread works on at a time.
+inline constexpr uint32_t kTileRows = 256, kTilePositions = 48;
+inline constexpr uint64_t kRawWords = 2 * kTilePositions * (kTileRows + kGroupRows);
 
 template <class T>
 struct AlignedArray {
@@ -54,7 +60,8 @@ class Machine {
   std::vector<HashScratch> scratch_;               // one a thread
   AlignedArray<uint32_t> constants_;
   std::optional<Padding> tensor_padding_, position_padding_, trace_padding_;
-  std::vector<std::optional<QdotForm>> qdots_;       // by slot: a fast product of rows
+  std::vector<Form> forms_;            // by slot
+  std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
   std::vector<AlignedArray<uint8_t>> packed_;        // by weight: empty where no fast product reads it
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<uint8_t> kept_;         // by slot: a window reads it, so that every position's tensor stays
@@ -103,6 +110,11 @@ class Session {
   uint32_t yields_from() const { return yields_from_; }
   std::optional<uint32_t> sample(uint32_t position) const;
   const std::vector<Digest>& position_roots() const { return roots_; }
+  // Nanoseconds by slot since this was first called, then those of hashing.
+  const std::vector<uint64_t>& profile() {
+    times_.resize(machine_.program_.slots.size() + 1);
+    return times_;
+  }
   const std::vector<uint8_t>& captured() const { return captured_; }
   Digest trace_root(uint32_t positions);
   const std::vector<uint32_t>& tokens() const { return tokens_; }
@@ -125,7 +137,14 @@ class Session {
   void run_slot(ChunkPlan& p, uint32_t slot);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
+  void pack_keys(ChunkPlan& p, uint32_t slot);
+  void run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form);
+  void run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form);
+  void run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form);
+  void finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread);
+  uint32_t* raw(int thread, uint64_t words);
   void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;
+  void timed_commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, Digest* slot_roots);
   void commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, Digest* slot_roots);
   void close_positions(const Digest* slot_roots, uint32_t positions, Digest* roots);
   bool exists(uint32_t slot, uint32_t t) const {
@@ -139,7 +158,9 @@ class Session {
   uint32_t yields_from_ = 0xFFFFFFFF;
   std::vector<Digest> roots_;
   std::vector<std::vector<uint8_t>> store_;  // by slot: kept tensors of all positions
+  std::vector<std::vector<uint8_t>> keys_;   // by slot: the same packed for scores
   std::vector<uint8_t> captured_;
+  std::vector<uint64_t> times_;
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
   uint64_t store_version_ = 1;               // counts reallocations

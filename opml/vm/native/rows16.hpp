@@ -29,6 +29,24 @@ struct Rows16 {
     }
     return z;
   }
+  static Rows16 from_bf16(const uint8_t* p) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) {
+      uint16_t half;
+      std::memcpy(&half, p + 2 * i, 2);
+      z.v[i] = A::load(soft::from_bf16(half).bits);
+    }
+    return z;
+  }
+  static Rows16 from_f32(const uint8_t* p) {
+    Rows16 z;
+    for (int i = 0; i < 16; ++i) {
+      uint32_t word;
+      std::memcpy(&word, p + 4 * i, 4);
+      z.v[i] = A::load(word);
+    }
+    return z;
+  }
   static Rows16 from_i32(const int32_t* x) {
     Rows16 z;
     for (int i = 0; i < 16; ++i) z.v[i] = A::from_i32(x[i]);
@@ -69,6 +87,11 @@ struct Rows16<HardFloat> {
   static Rows16 from_f16(const uint8_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
+  static Rows16 from_bf16(const uint8_t* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+  }
+  static Rows16 from_f32(const uint8_t* p) { return {_mm512_loadu_ps(p)}; }
   static Rows16 from_i32(const int32_t* x) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(x))}; }
   static Rows16 from_i32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
   static Rows16 mul(const Rows16& a, uint32_t b) { return {_mm512_mul_ps(a.v, spread(b))}; }
@@ -90,6 +113,15 @@ struct Rows16<HardFloat> {
   static Rows16 from_f16(const uint8_t* p) {
     const auto* h = reinterpret_cast<const __m128i*>(p);
     return {_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};
+  }
+  static Rows16 from_bf16(const uint8_t* p) {
+    const auto* h = reinterpret_cast<const __m128i*>(p);
+    const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128(h)), high = _mm256_cvtepu16_epi32(_mm_loadu_si128(h + 1));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
+  }
+  static Rows16 from_f32(const uint8_t* p) {
+    const auto* f = reinterpret_cast<const float*>(p);
+    return {_mm256_loadu_ps(f), _mm256_loadu_ps(f + 8)};
   }
   static Rows16 from_i32(const int32_t* x) {
     const auto* i = reinterpret_cast<const __m256i*>(x);

@@ -146,6 +146,12 @@ class SlotEval {
       return;
     }
     const PlanTerm term = *moving;
+    if (!window_moves && term.mask == 0 && term.div % kLaneStep == 0 && lane_first % kLaneStep == 0) {
+      z.pattern = Pattern::steps;
+      for (int i = 0; i < at.n; i += kLaneStep)
+        z.at[i / kLaneStep] = first + mul * divide(lane_first + static_cast<uint32_t>(i), term);
+      return;
+    }
     for (int i = 0; i < at.n; ++i) {
       const uint32_t x = lane_first + static_cast<uint32_t>(i);
       z.at[i] = first + mul * divide(x ^ term.mask, term) + x * step;
@@ -185,11 +191,13 @@ class SlotEval {
       const int64_t x = static_cast<int32_t>(word);
       return static_cast<uint64_t>(x < 0 ? 0 : x > most ? most : x) * term->mul;
     };
-    if (same && z.pattern != Pattern::scattered) {
+    if (same && (z.pattern == Pattern::same || z.pattern == Pattern::run)) {
       z.first += shift(index[0]);
       return;
     }
-    if (z.pattern != Pattern::scattered)
+    if (z.pattern == Pattern::steps) {
+      for (int i = n - 1; i >= 0; --i) z.at[i] = z.at[i / kLaneStep];
+    } else if (z.pattern != Pattern::scattered)
       for (int i = 0; i < n; ++i) z.at[i] = z.first + (z.pattern == Pattern::run ? static_cast<uint64_t>(i) : 0);
     z.pattern = Pattern::scattered;
     z.first = 0;

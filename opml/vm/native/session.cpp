@@ -1,0 +1,173 @@
+// A run, chunk by chunk and slot by slot.
+#include "machine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace opml {
+namespace {
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(uint64_t& sum) : sum_(sum), start_(std::chrono::steady_clock::now()) {}
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  ~Stopwatch() {
+    const auto spent = std::chrono::steady_clock::now() - start_;
+    sum_ += static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count());
+  }
+
+ private:
+  uint64_t& sum_;
+  const std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+Session::Session(Machine& machine, std::vector<uint32_t> params, std::vector<Fault> faults)
+    : machine_(machine), params_(std::move(params)), store_(machine.program_.slots.size()), keys_(store_.size()) {
+  params_.resize(std::max<size_t>(params_.size(), machine.program_.params));
+  for (const Fault& f : faults) faults_.emplace(f.slot, f);
+}
+
+std::optional<uint32_t> Session::sample(uint32_t position) const {
+  if (position >= tokens_.size() || position < yields_from_) return std::nullopt;
+  return samples_[position];
+}
+
+void Session::apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const {
+  const auto [begin, end] = faults_.equal_range(slot);
+  for (auto it = begin; it != end; ++it) {
+    const Fault& f = it->second;
+    if (f.position < plan.chunk->first + range.first_p || f.position >= plan.chunk->first + range.last_p) continue;
+    if (f.element < range.from || f.element >= range.to) continue;
+    const uint32_t width = format_bytes(plan.out);
+    uint8_t* at = plan.data + ((f.position - plan.chunk->first) * plan.stride + f.element) * width;
+    for (uint32_t i = 0; i < width; ++i) at[i] ^= static_cast<uint8_t>(f.mask >> (8 * i));
+  }
+}
+
+void Session::run_slot(ChunkPlan& p, uint32_t slot) {
+  const Form& form = machine_.forms_[slot];
+  if (const auto* qdot = std::get_if<QdotForm>(&form)) return run_qdot(p, slot, *qdot);
+  if (const auto* score = std::get_if<ScoreForm>(&form)) return run_score(p, slot, *score);
+  if (const auto* value = std::get_if<ValueForm>(&form)) return run_value(p, slot, *value);
+  if (const auto* runs = std::get_if<MaxForm>(&form)) return run_max(p, slot, *runs);
+  const SlotPlan& plan = p.slots[slot];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  if (from >= p.positions) return;
+  const uint32_t positions = p.positions - from;
+  const uint64_t elements = plan.elements(p.chunk.first + p.positions - 1);
+  const uint64_t cost = elements * (plan.fold == Fold::none ? 1 : plan.k.at(p.chunk.first + p.positions - 1));
+  const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  const auto one = [&](const Range& range, int thread) {
+    machine_.kernels_->run_slot(plan, range, machine_.workspaces_[static_cast<size_t>(thread)].data.get());
+    if (!faults_.empty()) apply_faults(plan, slot, range);
+  };
+  const auto whole_positions = [&](uint32_t begin, uint32_t end, int thread) {
+    if (plan.uniform) return one({begin, end, 0, elements}, thread);
+    for (uint32_t i = begin; i < end; ++i) one({i, i + 1, 0, plan.elements(p.chunk.first + i)}, thread);
+  };
+  if (threads == 1 || cost * positions < 1 << 13) return whole_positions(from, p.positions, 0);
+  if (positions >= 2 * threads) {
+    const uint32_t each = std::max(1u, positions / (4 * threads)), tasks = (positions + each - 1) / each;
+    machine_.pool_->run(tasks, [&](uint32_t i, int thread) {
+      whole_positions(from + i * each, std::min(p.positions, from + (i + 1) * each), thread);
+    });
+    return;
+  }
+  for (uint32_t i = from; i < p.positions; ++i) {
+    const uint64_t count = plan.elements(p.chunk.first + i);
+    const uint64_t each = std::max<uint64_t>(64, (count / (4 * threads) + 63) / 64 * 64);
+    machine_.pool_->run(static_cast<uint32_t>((count + each - 1) / each), [&](uint32_t j, int thread) {
+      one({i, i + 1, j * each, std::min(count, (j + 1) * each)}, thread);
+    });
+  }
+}
+
+void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture) {
+  for (uint32_t s = slot_from; s < slot_to; ++s) {
+    if (times_.empty()) {
+      run_slot(p, s);
+    } else {
+      const Stopwatch watch(times_[s]);
+      run_slot(p, s);
+    }
+    if (machine_.keys_packed_[s]) pack_keys(p, s);
+    if (capture != s) continue;
+    const SlotPlan& plan = p.slots[s];
+    const uint64_t width = format_bytes(plan.out);
+    for (uint32_t i = 0; i < p.positions; ++i) {
+      if (!exists(s, p.chunk.first + i)) continue;
+      const uint8_t* from = plan.data + i * plan.stride * width;
+      captured_.insert(captured_.end(), from, from + plan.elements(p.chunk.first + i) * width);
+    }
+  }
+}
+
+void Session::timed_commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, Digest* slot_roots) {
+  if (times_.empty()) return commit(p, slot_from, slot_to, slot_roots);
+  const Stopwatch watch(times_.back());
+  commit(p, slot_from, slot_to, slot_roots);
+}
+
+bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
+  const std::lock_guard lock(machine_.running_);
+  const Program& program = machine_.program_;
+  yields_from_ = options.yields_from;
+  captured_.clear();
+  const auto slots = static_cast<uint32_t>(program.slots.size());
+  std::vector<Digest> slot_roots;
+  for (size_t done = 0; done < tokens.size();) {
+    const auto first = static_cast<uint32_t>(tokens_.size());
+    const uint32_t positions = chunk_size(first, tokens.size() - done);
+    tokens_.insert(tokens_.end(), tokens.begin() + static_cast<std::ptrdiff_t>(done),
+                   tokens.begin() + static_cast<std::ptrdiff_t>(done + positions));
+    ChunkPlan& p = positions == 1 ? single_ : batch_;
+    plan(p, first, positions);
+    if (options.commit) slot_roots.resize(uint64_t{positions} * program.committed);
+    uint32_t from = 0;
+    for (const uint32_t end : machine_.entry_end_) {
+      run(p, from, end + 1, options.capture);
+      if (options.commit && positions >= kFewPositions) timed_commit(p, from, end + 1, slot_roots.data());
+      from = end + 1;
+      if (options.interrupted && options.interrupted()) {
+        tokens_.resize(first);
+        return false;
+      }
+    }
+    if (options.commit) {
+      if (positions < kFewPositions) timed_commit(p, 0, slots, slot_roots.data());
+      roots_.resize(first + positions);
+      close_positions(slot_roots.data(), positions, roots_.data() + first);
+    }
+    samples_.resize(first + positions);
+    const SlotPlan& last = p.slots[slots - 1];
+    for (uint32_t i = p.first_yield; i < positions; ++i) std::memcpy(&samples_[first + i], last.data + 4 * i, 4);
+    done += positions;
+  }
+  return true;
+}
+
+void Session::recompute(uint32_t position, std::vector<std::vector<uint8_t>>* slots, std::vector<Digest>* roots) {
+  const std::lock_guard lock(machine_.running_);
+  const Program& program = machine_.program_;
+  const auto count = static_cast<uint32_t>(program.slots.size());
+  plan(single_, position, 1);
+  run(single_, 0, count, {});
+  if (slots != nullptr) {
+    slots->assign(count, {});
+    for (uint32_t s = 0; s < count; ++s) {
+      if (!exists(s, position)) continue;
+      const SlotPlan& plan = single_.slots[s];
+      (*slots)[s].assign(plan.data, plan.data + plan.elements(position) * format_bytes(plan.out));
+    }
+  }
+  if (roots != nullptr) {
+    roots->resize(program.committed);
+    commit(single_, 0, count, roots->data());
+  }
+}
+
+}  // namespace opml

@@ -1,0 +1,226 @@
+// Slots whose form has a kernel of its own: the fold by the kernel, the finish by the generic path.
+#include "machine.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace opml {
+namespace {
+
+// Where an operand that is addressed by r (and k) starts at chunk position p.
+uint64_t start_of(const Source& s, uint32_t p, uint32_t r) {
+  uint64_t at = s.base + p * s.stride;
+  for (int i = 0; i < s.n_terms; ++i)
+    if (s.terms[i].axis == Axis::r) at += uint64_t{s.terms[i].mul == kRow ? s.row.n : s.terms[i].mul} * (r / s.terms[i].div);
+  return at;
+}
+
+// The first row of a group of rows that read the same part of a window, at most kWindowRows of them.
+uint32_t rows_together(const Source& s, uint32_t first, uint32_t rows) {
+  uint32_t end = first + 1;
+  while (end < rows && end - first < kWindowRows && start_of(s, 0, end) == start_of(s, 0, first)) ++end;
+  return end;
+}
+
+}  // namespace
+
+void Session::finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread) {
+  machine_.kernels_->finish_slot(plan, range, machine_.workspaces_[static_cast<size_t>(thread)].data.get(), given);
+  if (!faults_.empty()) apply_faults(plan, slot, range);
+}
+
+uint32_t* Session::raw(int thread, uint64_t words) {
+  AlignedArray<uint32_t>& raw = machine_.raw_[static_cast<size_t>(thread)];
+  if (raw.size < words) raw.reset(words);
+  return raw.data.get();
+}
+
+void Session::prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
+  sums_.resize(uint64_t{p.positions} * variants * units);
+  products_.resize(sums_.size());
+  const auto one = [&](uint32_t i, int) {
+    for (uint32_t r = 0; r < variants; ++r) {
+      const uint64_t at = (uint64_t{i + from} * variants + r) * units;
+      machine_.kernels_->prepare_activations(reinterpret_cast<const int8_t*>(x.data + start_of(x, i + from, r)),
+                                             d.data + 4 * start_of(d, i + from, r), units, sums_.data() + at,
+                                             products_.data() + at);
+    }
+  };
+  machine_.pool_->run(p.positions - from, one);
+}
+
+// Products of whole rows: a task is a tile of rows for all positions, finished while it is warm.
+void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  if (from >= p.positions) return;
+  prepare_activations(p, slot, form);
+  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
+  const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
+  const uint32_t segment = form.by_row ? plan.cols.n : plan.rows.n * plan.cols.n;
+  const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  uint32_t granule = kGroupRows;
+  for (int j = 0; j < plan.accumulators; ++j) granule = std::max(granule, 2 * form.rows[j].mask);
+  if (granule > kTileRows) granule = segment;  // partners further apart than a tile: one task
+  const uint32_t share = (segment + 2 * threads - 1) / (2 * threads);
+  const uint32_t each = std::min(segment, std::max(granule, std::min(kTileRows, (share + granule - 1) / granule * granule)));
+  const uint32_t tiles = (segment + each - 1) / each;
+  const uint64_t raw_rows = each + kGroupRows;
+  // Rows that depend on an index differ from position to position.
+  const bool indexed = form.rows[0].index >= 0 || (plan.accumulators == 2 && form.rows[1].index >= 0);
+  const uint32_t group_positions = indexed ? 1 : std::max<uint32_t>(1, static_cast<uint32_t>(
+      std::min<uint64_t>(kTilePositions, kTilePositions * (kTileRows + kGroupRows) / raw_rows)));
+
+  const auto task = [&](uint32_t number, int thread) {
+    const uint32_t r = number / tiles, begin = number % tiles * each, end = std::min(segment, begin + each);
+    uint32_t* const scratch = raw(thread, 2 * group_positions * raw_rows);
+    Activations activations[kTilePositions];
+    for (uint32_t i = from; i < p.positions; i += group_positions) {
+      const uint32_t n = std::min(group_positions, p.positions - i);
+      for (uint32_t q = 0; q < n; ++q) {
+        const uint64_t at = (uint64_t{i + q} * variants + r) * units;
+        activations[q] = {reinterpret_cast<const int8_t*>(x.data + start_of(x, i + q, r)), d.data + 4 * start_of(d, i + q, r),
+                          sums_.data() + at, products_.data() + at};
+      }
+      Accumulators given{{nullptr, nullptr}, {0, 0}, raw_rows};
+      for (int j = 0; j < plan.accumulators; ++j) {
+        const RowsForm& rows = form.rows[j];
+        uint64_t row = rows.first + begin + (form.by_row ? r * rows.per_r : 0);
+        if (rows.index >= 0) {
+          const Source& index = plan.body_operands[rows.index];
+          uint32_t word = p.chunk.tokens[i];
+          if (index.reads == Reads::tensor) std::memcpy(&word, index.data + 4 * start_of(index, i, r), 4);
+          const WeightShape& w = machine_.program_.weights[rows.weight];
+          const int64_t most = static_cast<int64_t>(w.rows / rows.per_index) - 1, value = static_cast<int32_t>(word);
+          row += static_cast<uint64_t>(std::clamp<int64_t>(value, 0, most)) * rows.per_index;
+        }
+        const WeightShape& w = machine_.program_.weights[rows.weight];
+        const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
+        uint32_t* out = scratch + static_cast<uint64_t>(j) * group_positions * raw_rows;
+        machine_.kernels_->qdot({w.format,
+                                 machine_.packed_[rows.weight].data.get() + group * units * packed_format(w.format).bytes,
+                                 static_cast<uint32_t>(last - group + 1), units, activations, n, out, raw_rows});
+        given.raw[j] = out + row % kGroupRows;
+        given.mask[j] = rows.mask;
+      }
+      const uint64_t first = form.by_row ? uint64_t{r} * plan.cols.n : 0;
+      const Range range{i, i + n, first + begin, first + end};
+      finish(plan, slot, range, given, thread);
+    }
+  };
+  machine_.pool_->run(variants * tiles, task);
+}
+
+// Keys of new positions beside those of earlier ones: 16 positions side by side.
+void Session::pack_keys(ChunkPlan& p, uint32_t slot) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint64_t width = format_bytes(plan.out), elements = plan.stride;
+  const uint64_t groups = uint64_t{p.chunk.first + p.positions + 15} / 16, needed = groups * 16 * elements * width;
+  std::vector<uint8_t>& keys = keys_[slot];
+  if (keys.size() < needed) keys.resize(std::max(needed, keys.size() / 2 * 3));
+  for (uint32_t i = 0; i < p.positions; ++i) {
+    const uint64_t t = p.chunk.first + i;
+    const uint8_t* from = plan.data + i * elements * width;
+    uint8_t* to = keys.data() + (t / 16 * elements * 16 + t % 16) * width;
+    if (width == 2) {
+      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 32, from + e * 2, 2);
+    } else {
+      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 64, from + e * 4, 4);
+    }
+  }
+}
+
+void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &query = plan.body_operands[form.query], &key = plan.body_operands[form.key];
+  const uint64_t elements = p.slots[form.key_slot].stride, width = format_bytes(key.format);
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, length = plan.k.n;
+  constexpr uint32_t chunk_groups = 32;
+  const auto one = [&](uint32_t i, uint32_t row, uint32_t row_end, uint32_t part, int thread) {
+    const uint32_t t = p.chunk.first + i, n = plan.cols.at(t), start = t + 1 - n;
+    const uint32_t group = start / 16 + part * chunk_groups, last = std::min(t / 16 + 1, group + chunk_groups);
+    const uint32_t begin = group * 16 <= start ? 0 : group * 16 - start, end = std::min(n, last * 16 - start);
+    const uint64_t raw_stride = chunk_groups * 16;
+    uint32_t* scores = raw(thread, kWindowRows * (raw_stride + length));
+    uint32_t* queries = scores + kWindowRows * raw_stride;
+    for (uint32_t r = row; r < row_end; ++r)
+      for (uint32_t k = 0; k < length; k += kLanes)
+        machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
+                                      queries + (r - row) * length + k);
+    const uint64_t first_element = start_of(key, 0, row);
+    machine_.kernels_->score({key.format, keys_[form.key_slot].data() + (group * elements + first_element) * 16 * width, elements,
+                              last - group, length, queries, row_end - row, scores, raw_stride});
+    for (uint32_t r = row; r < row_end; ++r) {
+      const uint64_t base = uint64_t{r} * n;
+      finish(plan, slot, {i, i + 1, base + begin, base + end},
+             {{scores + (r - row) * raw_stride + (start + begin - group * 16), nullptr}, {0, 0}, 0}, thread);
+    }
+  };
+  struct Part {
+    uint32_t i, row, row_end, part;
+  };
+  std::vector<Part> parts;
+  for (uint32_t i = from; i < p.positions; ++i) {
+    const uint32_t t = p.chunk.first + i, start = t + 1 - plan.cols.at(t);
+    const uint32_t n_parts = (t / 16 - start / 16) / chunk_groups + 1;
+    for (uint32_t row = 0; row < plan.rows.n;) {
+      const uint32_t row_end = rows_together(key, row, plan.rows.n);
+      for (uint32_t part = 0; part < n_parts; ++part) parts.push_back({i, row, row_end, part});
+      row = row_end;
+    }
+  }
+  machine_.pool_->run(static_cast<uint32_t>(parts.size()), [&](uint32_t number, int thread) {
+    const Part& part = parts[number];
+    one(part.i, part.row, part.row_end, part.part, thread);
+  });
+}
+
+void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &factor = plan.body_operands[form.factor], &value = plan.body_operands[form.value];
+  const uint64_t width = format_bytes(value.format), cols = plan.cols.n;
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  std::vector<std::pair<uint32_t, uint32_t>> groups;
+  for (uint32_t row = 0; row < plan.rows.n; row = groups.back().second)
+    groups.emplace_back(row, rows_together(value, row, plan.rows.n));
+  const auto n_groups = static_cast<uint32_t>(groups.size());
+  machine_.pool_->run((p.positions - from) * n_groups, [&](uint32_t number, int thread) {
+    const uint32_t i = from + number / n_groups, t = p.chunk.first + i, n = plan.k.at(t), start = t + 1 - n;
+    const auto [row, row_end] = groups[number % n_groups];
+    uint32_t* sums = raw(thread, kWindowRows * (cols + n));
+    uint32_t* factors = sums + kWindowRows * cols;
+    for (uint32_t r = row; r < row_end; ++r) {
+      // A row of the factors has as many elements as the window.
+      uint64_t at = factor.base + i * factor.stride;
+      for (int j = 0; j < factor.n_terms; ++j)
+        if (factor.terms[j].axis == Axis::r)
+          at += uint64_t{factor.terms[j].mul == kRow ? factor.row.at(t) : factor.terms[j].mul} * (r / factor.terms[j].div);
+      std::memcpy(factors + (r - row) * n, factor.data + 4 * at, 4 * uint64_t{n});
+    }
+    machine_.kernels_->value({value.format, value.data + (start * value.stride + start_of(value, 0, row)) * width, value.stride,
+                              static_cast<uint32_t>(cols), n, factors, row_end - row, sums, cols});
+    finish(plan, slot, {i, i + 1, row * cols, row_end * cols}, {{sums, nullptr}, {0, 0}, 0}, thread);
+  });
+}
+
+void Session::run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source& x = plan.body_operands[0];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint64_t elements = plan.stride;
+  const uint32_t each = std::max<uint32_t>(1, 4096 / (static_cast<uint32_t>(elements) * plan.k.n + 1));
+  machine_.pool_->run((p.positions - from + each - 1) / each, [&](uint32_t number, int thread) {
+    for (uint32_t i = from + number * each; i < std::min(p.positions, from + (number + 1) * each); ++i) {
+      uint32_t* tops = raw(thread, elements);
+      for (uint32_t r = 0; r < plan.rows.n; ++r)
+        machine_.kernels_->max_runs({x.format, x.data, start_of(x, i, r), plan.cols.n, plan.k.n, form.absolute, tops + r * plan.cols.n});
+      finish(plan, slot, {i, i + 1, 0, elements}, {{tops, nullptr}, {0, 0}, 0}, thread);
+    }
+  });
+}
+
+}  // namespace opml
