@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IOpmlConsumer, IOpmlOracle, Request} from "../interfaces/IOpmlOracle.sol";
+
+/// @dev A consumer that fails as long as it is told to, and says how much gas it was given.
+contract MoodyConsumer is IOpmlConsumer {
+    bool public failing;
+    uint256 public gasGiven;
+    uint256 public calls;
+
+    function fail(bool failing_) external {
+        failing = failing_;
+    }
+
+    function onAnswer(bytes32, bytes calldata) external override {
+        gasGiven = gasleft();
+        ++calls;
+        require(!failing);
+    }
+}
+
+/// @dev A consumer that asks for its answer again while it is being handed over, and returns a bomb.
+contract GreedyConsumer is IOpmlConsumer {
+    IOpmlOracle private immutable ORACLE;
+    bytes private again;
+    bool public refused;
+
+    constructor(IOpmlOracle oracle) {
+        ORACLE = oracle;
+    }
+
+    function prepare(Request calldata request, bytes calldata answer) external {
+        again = abi.encodeCall(IOpmlOracle.deliver, (request, answer));
+    }
+
+    function onAnswer(bytes32, bytes calldata) external override {
+        (bool done,) = address(ORACLE).call(again);
+        refused = !done;
+        assembly ("memory-safe") {
+            return(0, 100000)
+        }
+    }
+}
+
+/// @dev An account that cannot be paid.
+contract Unpayable {
+    function call(address to, uint256 value, bytes calldata data) external payable returns (bytes memory) {
+        (bool done, bytes memory result) = to.call{value: value}(data);
+        require(done);
+        return result;
+    }
+
+    receive() external payable {
+        revert();
+    }
+}
