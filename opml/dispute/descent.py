@@ -284,15 +284,14 @@ def _pick_outer(
     """Round 1: the finish, a chunk that a step carries, or a block for round 2."""
     chunks, place = cuts.chunks, (game.position, game.ordinal, game.index)
     if j > len(chunks):
-        raise errors.NoSuchTotal(j, len(chunks))
+        raise errors.NoSuchTotal(j, len(chunks) + 1)
     if j == len(chunks):
         target = StepTarget(*place, Mode.FINISH, prior_total=posted[-1])
         claimed = int.from_bytes(before, "big")
         return replace(game, phase=Phase.STEP, height=Mode.FINISH, word=target.pack(claimed))
     chunk, prior = chunks[j], posted[j - 1] if j else 0
     # A chunk of round 1 begins at a block of 256, or the whole fold is one block.
-    aligned = chunk.lo % LEAF_ELEMENTS == 0
-    total, acc = (prior, 0) if aligned else (0, prior)
+    total, acc = prior_states(cuts, 0, prior, chunk.lo % LEAF_ELEMENTS == 0)
     word = StepTarget(*place, Mode.CHUNK, chunk.lo, chunk.hi, total, acc).pack(posted[j])
     if cuts.two_rounds:
         return replace(game, phase=Phase.TOTALS, height=2, word=word)
@@ -306,18 +305,20 @@ def _pick_inner(
     chunks = cuts.inner(_block(before))
     if j >= len(chunks):
         raise errors.NoSuchTotal(j, len(chunks))
-    ends = (*posted, claimed_of(before))
-    target = StepTarget(
-        game.position,
-        game.ordinal,
-        game.index,
-        Mode.CHUNK,
-        chunks[j].lo,
-        chunks[j].hi,
-        int.from_bytes(before[:8], "big"),
-        ends[j - 1] if j else 0,
-    )
+    ends, outer = (*posted, claimed_of(before)), int.from_bytes(before[:8], "big")
+    total, acc = prior_states(cuts, outer, ends[j - 1], False) if j else (outer, 0)
+    place = game.position, game.ordinal, game.index
+    target = StepTarget(*place, Mode.CHUNK, chunks[j].lo, chunks[j].hi, total, acc)
     return replace(game, phase=Phase.STEP, height=Mode.CHUNK, word=target.pack(ends[j]))
+
+
+def prior_states(cuts: Dissection, outer: int, prior: int, boundary: bool) -> tuple[int, int]:
+    """(total, accumulator) that a chunk starts with; `prior` is the state where it begins.
+
+    Within a block a sum goes on from the accumulator. A maximum knows no blocks: it goes on from the best so far.
+    """
+    total = prior if boundary or not cuts.is_sum else outer
+    return total, 0 if boundary else prior
 
 
 def _block(word: bytes) -> Chunk:

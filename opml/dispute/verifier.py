@@ -13,7 +13,6 @@ from typing import Protocol
 from opml.dispute.totals import Dissection, pack_state, unpack_state
 from opml.errors import InputError
 from opml.vm.commitment import Tag, Tree, leaf_hash, path_root
-from opml.vm.isa import LEAF_ELEMENTS
 from opml.vm.layout import Layout, clog2
 from opml.vm.step import Mode, Target, verify
 from opml.vm.witness import Context, Forest, Opener, Prover, TensorId, Verifier
@@ -53,9 +52,7 @@ def machine_target(layout: Layout, target: StepTarget) -> Target:
     elif target.mode == Mode.FINISH:
         acc = ()
     elif not cuts.is_sum:
-        # A maximum has one state; it is carried as a total where a block of 256 begins.
-        total, acc = acc if target.lo % LEAF_ELEMENTS else total, ()
-        total = total if target.lo else ()
+        total, acc = total if target.lo else (), ()
     return Target(
         target.position, target.ordinal, target.element, target.mode, target.lo, target.hi, total, acc
     )
