@@ -10,11 +10,11 @@ from opml.chain.decode import tokens_bytes
 from opml.chain.deployment import Deployment
 from opml.chain.gateway import Order
 
+_MOST_CALLBACK_GAS = 10_000_000  # `OpmlOracle.MOST_CALLBACK_GAS`
+
 
 class Consumer:
     """A deployed `contracts/examples/Questions.sol`, used by one account."""
-
-    CALLBACK_GAS = 200_000
 
     def __init__(self, chain: Chain, contract: Contract, oracle: Contract, signer: Signer) -> None:
         self._chain = chain
@@ -32,6 +32,18 @@ class Consumer:
     @property
     def address(self) -> str:
         return self._contract.address
+
+    @staticmethod
+    def callback_gas(max_output: int) -> int:
+        """Enough to store an answer of that many tokens, at most 8 bytes each."""
+        return min(_MOST_CALLBACK_GAS, 100_000 + 6_000 * max_output)
+
+    def collect(self) -> Receipt | None:
+        """Fetch what is left of the deposits for finality and delivery; None where nothing is."""
+        if not self._chain.call(self._oracle, "owed", [self.address]):
+            return None
+        receiver = self._signer.address
+        return self._chain.transact(self._contract, "collect", [receiver], sender=self._signer)
 
     def ask(self, order: Order, prompt: Sequence[int], price: int) -> tuple[bytes, Receipt]:
         """Let the contract ask; gives the request's id."""

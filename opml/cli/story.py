@@ -151,7 +151,7 @@ class Story:
             story, cheat = self._attack(request), None
         else:
             story, cheat = self._defend(request, honest.answer_kept)
-        self._finish(honest, request)
+        self._finish(honest, consumer)
         return self._result(request, consumer, story, cheat)
 
     # Chapters ------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Story:
         )
         for n, receipt in enumerate(receipts):
             last = "register model" if n == len(receipts) - 1 else "validate program"
-            self._deployed(last if n else "publish program", receipt)
+            self._prepared(last if n else "publish program", receipt)
         self.watch.line(f"model id 0x{model.id.hex()}")
 
         self.watch.chapter("A contract asks")
@@ -181,7 +181,7 @@ class Story:
             max_output=s.max_output,
             deadline=now + 24 * 3600,
             callback=address_bytes(consumer.address),
-            callback_gas=consumer.CALLBACK_GAS,
+            callback_gas=consumer.callback_gas(s.max_output),
             fee=s.fee,
         )
         request_id, receipt = consumer.ask(order, s.prompt, deployer.price(order))
@@ -278,7 +278,7 @@ class Story:
             self.watch.line(f"nobody moves: {left} s pass, until the clock of the side to move has run out")
             self.chain.advance_time(left)
 
-    def _finish(self, honest: _Honest, request: RequestRecord) -> None:
+    def _finish(self, honest: _Honest, consumer: Consumer) -> None:
         self.watch.chapter("Finality")
         gateway = self._gateway("deployer")
         now, _ = gateway.now()
@@ -289,6 +289,9 @@ class Story:
             self.chain.advance_time(left)
         run_to_rest([honest])
         self._withdraw(honest)
+        receipt = consumer.collect()
+        if receipt is not None:
+            self._received("collect", receipt)
 
     # Pieces --------------------------------------------------------------------------------------------
 
@@ -303,8 +306,11 @@ class Story:
         self._receipts.append((fn, receipt))
 
     def _deployed(self, what: str, receipt: Receipt) -> None:
-        if not self._receipts or self._receipts[-1][1] is not receipt:
-            self._receipts.append((what, receipt))
+        """A transaction of the setup that no gateway sent."""
+        self._received(what, receipt)
+        self._prepared(what, receipt)
+
+    def _prepared(self, what: str, receipt: Receipt) -> None:
         self._setup[what] = self._setup.get(what, 0) + receipt.gas_used
         self.watch.setup(what, receipt)
 
