@@ -1,4 +1,4 @@
-"""Every named fault loses, or is refused, on tiny models; poisoned ones where a NaN, a denormal or a tie is needed."""
+"""Every named fault loses or is refused, on tiny models; poisoned ones for a NaN, a denormal or a tie."""
 
 from __future__ import annotations
 

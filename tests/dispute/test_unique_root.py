@@ -1,4 +1,4 @@
-"""The right root is unique: a commitment in which any bit of any preimage differs loses, padding and lengths included.
+"""The right root is unique: a commitment with any bit of any preimage changed loses, padding and lengths too.
 
 Exhaustive on the smallest model, one level a reveal, so that every node is asked for by itself.
 """
@@ -31,7 +31,7 @@ def tree_nodes(shapes: Shapes, leaf: Cursor) -> Iterator[Cursor]:
 
 
 def all_places(shapes: Shapes) -> Iterator[Cursor]:
-    """Every node whose preimage the right root commits to: the roots of inner trees once, as leaves' contents."""
+    """Every node whose preimage the right root commits to; the root of an inner tree once."""
     for place in tree_nodes(shapes, Cursor(Stage.TRACE, 0, 0)):
         if place.height or shapes.is_padding(place):
             yield place

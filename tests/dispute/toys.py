@@ -20,8 +20,8 @@ from opml.vm.weights import Weights
 
 @cache
 def every_form(dim: int = 64, limit: int = 8, layers: int = 1) -> Model:
-    """Attention over K and V with virtual scores, int8 activations and quantised products, rotary pairs with two
-    accumulators, every storage format, one and two rounds of totals in sums and maxima, nested virtual slots."""
+    """Attention with virtual scores, int8 activations and quantised products, two accumulators, every
+    storage format, one and two rounds of totals in sums and maxima, nested virtual slots."""
     model = ProgramBuilder(limit)
     vocabulary, head = 300, dim // 2
     embedding = model.global_weight(vocabulary, dim, Format.Q8_0)
