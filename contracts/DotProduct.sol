@@ -255,8 +255,13 @@ library DotProduct {
 
     /// @notice Unpack n little-endian f16, as `unpackF32`.
     function unpackF16(uint256 from, uint256 n, uint256 to) internal pure {
-        uint256 end = to + ((n + 7) >> 3 << 5);
-        uint256 extra = (0 - n) & 7;
+        uint256 end;
+        uint256 extra;
+        // Unchecked: memory addresses, and minus n mod 8.
+        unchecked {
+            end = to + ((n + 7) >> 3 << 5);
+            extra = (0 - n) & 7;
+        }
         while (to != end) {
             uint256 w;
             uint256 odd;

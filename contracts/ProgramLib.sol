@@ -67,6 +67,7 @@ struct TensorInfo {
 /// @title Decoder of programs (`docs/spec.md#32-encoding`).
 /// @notice The registry validates with it and the step verifier executes with it. It checks nothing but that a read
 /// stays inside the program's tables where an index comes from a caller: validation is `ProgramValidator`'s.
+/// @dev Unchecked arithmetic: memory addresses, and fields of at most 32 bits.
 library ProgramLib {
     error NoProgram(address pointer);
     error NoSlot(uint256 slot, uint256 slots);
@@ -144,22 +145,24 @@ library ProgramLib {
 
     /// @notice Fill in the header's fields of a program of `length` bytes at memory address `at`.
     function parse(Program memory p, uint256 ptr, uint256 length) internal pure {
-        uint256 word;
-        assembly ("memory-safe") {
-            word := mload(ptr)
+        unchecked {
+            uint256 word;
+            assembly ("memory-safe") {
+                word := mload(ptr)
+            }
+            p.ptr = ptr;
+            p.length = length;
+            p.blocks = (word >> 208) & 0xff;
+            p.entries = (word >> 192) & 0xffff;
+            p.poolCount = (word >> 184) & 0xff;
+            p.globals = (word >> 176) & 0xff;
+            p.params = (word >> 168) & 0xff;
+            p.limit = (word >> 128) & 0xffffffff;
+            p.poolAt = ptr + HEADER_BYTES + BLOCK_ROW_BYTES * p.blocks;
+            p.globalsAt = p.poolAt + 4 * p.poolCount;
+            p.scheduleAt = p.globalsAt + GLOBAL_BYTES * p.globals;
+            p.formatsAt = p.scheduleAt + p.entries;
         }
-        p.ptr = ptr;
-        p.length = length;
-        p.blocks = (word >> 208) & 0xff;
-        p.entries = (word >> 192) & 0xffff;
-        p.poolCount = (word >> 184) & 0xff;
-        p.globals = (word >> 176) & 0xff;
-        p.params = (word >> 168) & 0xff;
-        p.limit = (word >> 128) & 0xffffffff;
-        p.poolAt = ptr + HEADER_BYTES + BLOCK_ROW_BYTES * p.blocks;
-        p.globalsAt = p.poolAt + 4 * p.poolCount;
-        p.scheduleAt = p.globalsAt + GLOBAL_BYTES * p.globals;
-        p.formatsAt = p.scheduleAt + p.entries;
     }
 
     /// @notice Build the table of schedule entries of a parsed program.
@@ -200,9 +203,11 @@ library ProgramLib {
     }
 
     function entryWord(Program memory p, uint256 entry) internal pure returns (uint256 word) {
-        uint256 ptr = p.entriesAt + 32 * entry;
-        assembly ("memory-safe") {
-            word := mload(ptr)
+        unchecked {
+            uint256 ptr = p.entriesAt + 32 * entry;
+            assembly ("memory-safe") {
+                word := mload(ptr)
+            }
         }
     }
 
@@ -232,77 +237,89 @@ library ProgramLib {
 
     /// @notice The schedule entry of a slot, and the slot's number in that entry's block.
     function locateSlot(Program memory p, uint256 slot) internal pure returns (uint256 entry, uint256 number) {
-        if (slot >= p.slots) revert NoSlot(slot, p.slots);
-        entry = search(p, slot, 192);
-        number = slot - entrySlot(entryWord(p, entry));
+        unchecked {
+            if (slot >= p.slots) revert NoSlot(slot, p.slots);
+            entry = search(p, slot, 192);
+            number = slot - entrySlot(entryWord(p, entry));
+        }
     }
 
     /// @notice The schedule entry of a committed slot, and the slot's number in that entry's block.
     function locateOrdinal(Program memory p, uint256 ordinal) internal pure returns (uint256 entry, uint256 number) {
-        if (ordinal >= p.committed) revert NoOrdinal(ordinal, p.committed);
-        entry = search(p, ordinal, 160);
-        uint256 word = entryWord(p, entry);
-        uint256 own = ordinal - entryOrdinal(word);
-        // Ordinals ascend with the instructions, so the instruction's number is at least its ordinal.
-        number = own;
-        while (true) {
-            (, uint256 ptr) = instrRow(word, number);
-            if (ptr == own) return (entry, number);
-            ++number;
+        unchecked {
+            if (ordinal >= p.committed) revert NoOrdinal(ordinal, p.committed);
+            entry = search(p, ordinal, 160);
+            uint256 word = entryWord(p, entry);
+            uint256 own = ordinal - entryOrdinal(word);
+            // Ordinals ascend with the instructions, so the instruction's number is at least its ordinal.
+            number = own;
+            while (true) {
+                (, uint256 ptr) = instrRow(word, number);
+                if (ptr == own) return (entry, number);
+                ++number;
+            }
         }
     }
 
     /// @dev The last entry whose 32-bit field at bit `shift` is at most `value`; entries without any are passed over.
     function search(Program memory p, uint256 value, uint256 shift) private pure returns (uint256 low) {
-        uint256 high = p.entries;
-        while (high - low > 1) {
-            uint256 middle = (low + high) >> 1;
-            if ((entryWord(p, middle) >> shift) & 0xffffffff > value) high = middle;
-            else low = middle;
+        unchecked {
+            uint256 high = p.entries;
+            while (high - low > 1) {
+                uint256 middle = (low + high) >> 1;
+                if ((entryWord(p, middle) >> shift) & 0xffffffff > value) high = middle;
+                else low = middle;
+            }
         }
     }
 
     /// @notice Memory address and ordinal (0xFFFF: virtual) of instruction `number` of an entry's block.
     function instrRow(uint256 word, uint256 number) internal pure returns (uint256 ptr, uint256 ordinal) {
-        uint256 bodyAt = entryBodyAt(word);
-        uint256 row;
-        uint256 rowAt = bodyAt + 8 * entryWeights(word) + 4 * number;
-        assembly ("memory-safe") {
-            row := shr(224, mload(rowAt))
+        unchecked {
+            uint256 bodyAt = entryBodyAt(word);
+            uint256 row;
+            uint256 rowAt = bodyAt + 8 * entryWeights(word) + 4 * number;
+            assembly ("memory-safe") {
+                row := shr(224, mload(rowAt))
+            }
+            return (bodyAt + (row >> 16), row & 0xffff);
         }
-        return (bodyAt + (row >> 16), row & 0xffff);
     }
 
     /// @notice Decode the 24 bytes of an instruction.
     function decode(uint256 ptr) internal pure returns (Instr memory i) {
-        uint256 w;
-        assembly ("memory-safe") {
-            w := mload(ptr)
+        unchecked {
+            uint256 w;
+            assembly ("memory-safe") {
+                w := mload(ptr)
+            }
+            i.fold = (w >> 240) & 7;
+            i.out = (w >> 243) & 7;
+            i.two = (w >> 246) & 1 != 0;
+            i.yields = (w >> 247) & 1 != 0;
+            i.isVirtual = (w >> 248) & 1 != 0;
+            i.operands = (w >> 232) & 0xff;
+            i.bodyOperands = (w >> 224) & 0xff;
+            i.bodyOps = (w >> 216) & 0xff;
+            i.finishOps = (w >> 208) & 0xff;
+            i.a0 = (w >> 200) & 0xff;
+            i.b0 = (w >> 192) & 0xff;
+            i.a1 = (w >> 184) & 0xff;
+            i.b1 = (w >> 176) & 0xff;
+            i.terms = (w >> 168) & 0xff;
+            i.rows = (w >> 128) & 0xffffffff;
+            i.cols = (w >> 96) & 0xffffffff;
+            i.k = (w >> 64) & 0xffffffff;
+            i.operandsAt = ptr + INSTR_BYTES;
         }
-        i.fold = (w >> 240) & 7;
-        i.out = (w >> 243) & 7;
-        i.two = (w >> 246) & 1 != 0;
-        i.yields = (w >> 247) & 1 != 0;
-        i.isVirtual = (w >> 248) & 1 != 0;
-        i.operands = (w >> 232) & 0xff;
-        i.bodyOperands = (w >> 224) & 0xff;
-        i.bodyOps = (w >> 216) & 0xff;
-        i.finishOps = (w >> 208) & 0xff;
-        i.a0 = (w >> 200) & 0xff;
-        i.b0 = (w >> 192) & 0xff;
-        i.a1 = (w >> 184) & 0xff;
-        i.b1 = (w >> 176) & 0xff;
-        i.terms = (w >> 168) & 0xff;
-        i.rows = (w >> 128) & 0xffffffff;
-        i.cols = (w >> 96) & 0xffffffff;
-        i.k = (w >> 64) & 0xffffffff;
-        i.operandsAt = ptr + INSTR_BYTES;
     }
 
     /// @notice An encoded extent at position t.
     function extent(uint256 encoded, uint256 t) internal pure returns (uint256) {
-        uint256 n = encoded & 0x7fffffff;
-        return encoded & VARIES != 0 && t + 1 < n ? t + 1 : n;
+        unchecked {
+            uint256 n = encoded & 0x7fffffff;
+            return encoded & VARIES != 0 && t + 1 < n ? t + 1 : n;
+        }
     }
 
     /// @notice Bytes of an element of a tensor of the trace.
@@ -326,14 +343,16 @@ library ProgramLib {
         pure
         returns (uint256 rows, uint256 cols, uint256 format, uint256 number)
     {
-        number = entryWeight(word) + ref;
-        uint256 shapeAt = entryBodyAt(word) + 8 * ref;
-        uint256 formatAt = p.formatsAt + number - p.globals;
-        assembly ("memory-safe") {
-            let shape := mload(shapeAt)
-            rows := shr(224, shape)
-            cols := and(shr(192, shape), 0xffffffff)
-            format := byte(0, mload(formatAt))
+        unchecked {
+            number = entryWeight(word) + ref;
+            uint256 shapeAt = entryBodyAt(word) + 8 * ref;
+            uint256 formatAt = p.formatsAt + number - p.globals;
+            assembly ("memory-safe") {
+                let shape := mload(shapeAt)
+                rows := shr(224, shape)
+                cols := and(shr(192, shape), 0xffffffff)
+                format := byte(0, mload(formatAt))
+            }
         }
     }
 
@@ -343,29 +362,33 @@ library ProgramLib {
         pure
         returns (uint256 rows, uint256 cols, uint256 format)
     {
-        uint256 ptr = p.globalsAt + GLOBAL_BYTES * ref;
-        assembly ("memory-safe") {
-            let word := mload(ptr)
-            rows := shr(224, word)
-            cols := and(shr(192, word), 0xffffffff)
-            format := byte(8, word)
+        unchecked {
+            uint256 ptr = p.globalsAt + GLOBAL_BYTES * ref;
+            assembly ("memory-safe") {
+                let word := mload(ptr)
+                rows := shr(224, word)
+                cols := and(shr(192, word), 0xffffffff)
+                format := byte(8, word)
+            }
         }
     }
 
     /// @notice What a game needs to know of the committed tensor `ordinal` at position t.
     function tensorInfo(Program memory p, uint256 ordinal, uint256 t) internal pure returns (TensorInfo memory info) {
-        (info.entry, info.number) = locateOrdinal(p, ordinal);
-        (uint256 ptr,) = instrRow(entryWord(p, info.entry), info.number);
-        Instr memory i = decode(ptr);
-        info.yields = i.yields;
-        info.rows = i.rows;
-        info.cols = extent(i.cols, t);
-        info.elementBytes = outBytes(i.out);
-        info.leaves = (info.rows * info.cols + LEAF_ELEMENTS - 1) / LEAF_ELEMENTS;
-        info.depth = Merkle.clog2(info.leaves);
-        info.fold = i.fold;
-        info.accumulators = i.fold == FOLD_NONE ? 0 : i.two || i.fold == FOLD_ARGMAX ? 2 : 1;
-        info.k = extent(i.k, t);
-        info.termsPerStep = i.terms == 0 ? 0 : 1 << (i.terms - 1);
+        unchecked {
+            (info.entry, info.number) = locateOrdinal(p, ordinal);
+            (uint256 ptr,) = instrRow(entryWord(p, info.entry), info.number);
+            Instr memory i = decode(ptr);
+            info.yields = i.yields;
+            info.rows = i.rows;
+            info.cols = extent(i.cols, t);
+            info.elementBytes = outBytes(i.out);
+            info.leaves = (info.rows * info.cols + LEAF_ELEMENTS - 1) / LEAF_ELEMENTS;
+            info.depth = Merkle.clog2(info.leaves);
+            info.fold = i.fold;
+            info.accumulators = i.fold == FOLD_NONE ? 0 : i.two || i.fold == FOLD_ARGMAX ? 2 : 1;
+            info.k = extent(i.k, t);
+            info.termsPerStep = i.terms == 0 ? 0 : 1 << (i.terms - 1);
+        }
     }
 }

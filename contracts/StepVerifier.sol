@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IStepVerifier, StepContext, StepTarget} from "./interfaces/IStepVerifier.sol";
+import {Evaluator} from "./Evaluator.sol";
+import {Frames, Machine} from "./Frames.sol";
+import {Merkle} from "./Merkle.sol";
+import {Openings, Witness} from "./Openings.sol";
+import {ProgramLib} from "./ProgramLib.sol";
+import {Frame, Tensor} from "./Records.sol";
+
+/// @title Executes one step of the machine from openings under the claim's roots (`docs/spec.md#5-one-step`).
+/// @notice Nothing is taken from the prover that can be derived. A witness that isn't exactly the one that the step consumes
+/// reverts, and so decides nothing.
+contract StepVerifier is IStepVerifier {
+    error NoMode(uint8 mode);
+    error NoChunk(uint32 lo, uint32 hi, uint256 extent);
+    error NoElement(uint32 element, uint256 count);
+    error NoOutput(uint32 j, uint256 count);
+    error NoLength(uint32 j, uint256 bytes_);
+    error WrongPiece(bytes32 expected, bytes32 found);
+
+    uint8 private constant WHOLE = 0;
+    uint8 private constant CHUNK = 1;
+    uint8 private constant FINISH = 2;
+
+    /// @inheritdoc IStepVerifier
+    function step(StepContext calldata context, StepTarget calldata target, bytes calldata witness)
+        external
+        view
+        override
+        returns (uint64 result)
+    {
+        Machine memory m = _machine(context, witness);
+        m.t = target.position;
+        Frame f = Frames.ofOrdinal(m, target.ordinal);
+        if (target.element >= f.rows() * f.cols()) revert NoElement(target.element, f.rows() * f.cols());
+        // Two accumulators, or value ‖ index: the first one on top.
+        bool two = f.accumulators() == 2;
+        if (target.mode == CHUNK) {
+            // INVARIANT: a chunk is of the fold, in whole units.
+            if (
+                target.lo >= target.hi || target.hi > f.k()
+                    || (f.fold() == ProgramLib.FOLD_QDOT && (target.lo | target.hi) & 31 != 0)
+            ) revert NoChunk(target.lo, target.hi, f.k());
+            Frames.place(f, target.element);
+            (uint256 total0, uint256 total1) = _unpack(target.priorTotal, two);
+            (uint256 acc0, uint256 acc1) = _unpack(target.priorAcc, two);
+            (total0, total1) = Evaluator.fold(m, f, target.lo, target.hi, total0, total1, acc0, acc1);
+            result = uint64(two ? total0 << 32 | total1 : total0);
+        } else if (target.mode == FINISH) {
+            Frames.place(f, target.element);
+            (uint256 total0, uint256 total1) = _unpack(target.priorTotal, two);
+            result = uint64(Evaluator.finish(m, f, total0, total1));
+        } else if (target.mode == WHOLE) {
+            result = uint64(Evaluator.element(m, f, target.element));
+        } else {
+            revert NoMode(target.mode);
+        }
+        Openings.close(m.witness);
+    }
+
+    /// @inheritdoc IStepVerifier
+    function tokenProof(StepContext calldata context, uint32 j, bytes calldata witness)
+        external
+        view
+        override
+        returns (bool fraud)
+    {
+        if (j >= context.outputLength) revert NoOutput(j, context.outputLength);
+        Machine memory m = _machine(context, witness);
+        // The last committed slot is `sample`: one i32.
+        Tensor sample = Openings.traceTensor(
+            m.witness, m.program.committed - 1, uint256(context.promptLength) - 1 + j, 1, 4, ProgramLib.OUT_I32
+        );
+        uint256 sampled = Evaluator.littleEndian(Openings.unitAddress(m.witness, sample, 0));
+        uint256 posted = Evaluator.storedToken(m, Openings.OUTPUT, j, m.outputLength);
+        Openings.close(m.witness);
+        return sampled != posted;
+    }
+
+    /// @inheritdoc IStepVerifier
+    /// @dev The depth of the vocabulary's tree is not known here: all that is left of the witness is taken for siblings. A path
+    /// of another length leads to the root only by a collision, since leaves and nodes have tags of their own.
+    function pieceProof(
+        StepContext calldata context,
+        uint32 j,
+        bytes calldata answer,
+        bytes calldata lengths,
+        bytes calldata witness
+    ) external pure override returns (bool fraud) {
+        if (j >= context.outputLength) revert NoOutput(j, context.outputLength);
+        if (lengths.length < 2 * (uint256(j) + 1)) revert NoLength(j, lengths.length);
+        Machine memory m;
+        _start(m, context, witness);
+        uint256 token = Evaluator.storedToken(m, Openings.OUTPUT, j, context.outputLength);
+        bytes calldata piece = _piece(m.witness, context.vocabularyRoot, token);
+        Openings.close(m.witness);
+        bytes calldata slice = _slice(answer, lengths, j);
+        return keccak256(piece) != keccak256(slice);
+    }
+
+    /// @dev A machine with program and witness, at no position yet.
+    function _machine(StepContext calldata context, bytes calldata witness) private view returns (Machine memory m) {
+        m.program = ProgramLib.load(context.program);
+        _start(m, context, witness);
+        Frames.start(m);
+    }
+
+    function _start(Machine memory m, StepContext calldata context, bytes calldata witness) private pure {
+        Witness memory w = m.witness;
+        Openings.start(w, witness);
+        w.weightsRoot = context.weightsRoot;
+        w.traceRoot = context.traceRoot;
+        w.promptRoot = context.promptRoot;
+        w.outputRoot = context.outputRoot;
+        m.promptLength = context.promptLength;
+        m.outputLength = context.outputLength;
+        m.params = context.params;
+    }
+
+    function _unpack(uint64 state, bool two) private pure returns (uint256, uint256) {
+        return two ? (state >> 32, state & 0xffffffff) : (state & 0xffffffff, 0);
+    }
+
+    /// @dev Consume `length u16 ‖ bytes` of the token's piece and the siblings that prove it.
+    function _piece(Witness memory w, bytes32 vocabularyRoot, uint256 token) private pure returns (bytes calldata piece) {
+        uint256 next = w.next;
+        bytes32 node;
+        uint256 depth;
+        assembly ("memory-safe") {
+            piece.length := shr(240, calldataload(next))
+            piece.offset := add(next, 2)
+        }
+        if (next + 2 + piece.length > w.end) revert Openings.WitnessLength(w.end - w.from, next + 2 + piece.length - w.from);
+        w.next = next + 2 + piece.length;
+        depth = (w.end - w.next) / 32;
+        node = Openings.path(w, Merkle.NODE_VOCABULARY, token, Merkle.leaf(Merkle.LEAF_PIECE, piece), depth);
+        if (node != vocabularyRoot) revert WrongPiece(vocabularyRoot, node);
+    }
+
+    /// @dev The answer's bytes of output token j, by the lengths of the pieces, as far as the answer goes.
+    function _slice(bytes calldata answer, bytes calldata lengths, uint256 j) private pure returns (bytes calldata) {
+        uint256 from;
+        uint256 length;
+        assembly ("memory-safe") {
+            let last := add(lengths.offset, shl(1, j))
+            for { let entry := lengths.offset } lt(entry, last) { entry := add(entry, 2) } {
+                from := add(from, shr(240, calldataload(entry)))
+            }
+            length := shr(240, calldataload(last))
+        }
+        if (from > answer.length) from = answer.length;
+        if (length > answer.length - from) length = answer.length - from;
+        return answer[from:from + length];
+    }
+}
