@@ -265,9 +265,13 @@ def sample(b: BlockBuilder, logits: Slot, vocabulary: int) -> Slot:
 
 
 def logits_and_sample(b: BlockBuilder, x: Activations, head: WeightRef, n: int, quantised: bool) -> None:
-    """Logits of the normalised residual, and the sampled token. `head` is vocabulary x n."""
+    """Logits of the normalised residual, and the sampled token. `head` is vocabulary x n.
+
+    Logits are virtual, unless one of them is too much for a step that reads it.
+    """
     at = (head, c * n + k)
-    logits = product(b, "logits", 1, head.rows, n, x, at, quantised=quantised, yields=True, virtual=True)
+    virtual = n <= (8 * QDOT_STEP if quantised else 4 * DOT_STEP)
+    logits = product(b, "logits", 1, head.rows, n, x, at, quantised=quantised, yields=True, virtual=virtual)
     sample(b, logits, head.rows)
 
 

@@ -11,13 +11,14 @@ from plain_llama import PlainLlama
 
 from opml.errors import ModelFileError
 from opml.models import tensor_types as tt
-from opml.models.llama import compile_llama
+from opml.models.llama import Shape, compile_llama, write_program
 from opml.models.model import Model, load_model
 from opml.models.tiny import TinyLlama, llama_bytes, write_llama
 from opml.vm import reference
 from opml.vm.encoding import decode, encode
 from opml.vm.isa import Fold, Format
 from opml.vm.validate import validate
+from opml.vm.weights import Weight
 
 GREEDY = (0, 0xFF800000, 0, 0)  # temperature 0, min-p off, seed 0
 TOKENS = [10, 20, 30, 3, 4, 5, 250]
@@ -114,6 +115,26 @@ def test_long_folds_are_dissected_and_give_the_same_logits(tmp_path: Path) -> No
     terms = {slot.instr.name: slot.instr.terms for slot in load_model(path).layout.slots}
     assert (terms["attn_norm.rms"], terms["q"], terms["ffn_down"]) == (256, 256, 1024)
     close(path, 5e-2)
+
+
+@pytest.mark.parametrize("fmt", [Format.Q4_0, Format.F16], ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize(
+    ("dim", "hidden", "groups", "vocabulary"), [(2048, 8192, 8, 128256), (4096, 11008, 32, 32000)]
+)
+def test_programs_of_large_models_are_valid(
+    fmt: Format, dim: int, hidden: int, groups: int, vocabulary: int
+) -> None:
+    shape = Shape(2, dim, hidden, 32, groups, dim // 32, dim // 32, vocabulary, 1e-5)
+    narrow = groups * dim // 32
+
+    def weight(rows: int, cols: int, fmt: Format = fmt) -> Weight:
+        return Weight(rows, cols, fmt, b"")  # the shape alone matters here
+
+    gain, table = weight(1, dim, Format.F32), weight(8192, dim // 32, Format.F32)
+    attn = [gain, weight(dim, dim), weight(narrow, dim), weight(narrow, dim), weight(dim, dim)]
+    layer = [*attn, gain, weight(hidden, dim), weight(hidden, dim), weight(dim, hidden)]
+    program = write_program(shape, 8192, [weight(vocabulary, dim), gain, table, table], [layer] * 2)
+    validate(program)
 
 
 def changed(tmp_path: Path, old: bytes, new: bytes, tiny: TinyLlama) -> Path:
