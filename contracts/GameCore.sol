@@ -29,11 +29,10 @@ abstract contract GameCore is IDisputeGame, Ledger {
     uint96 internal immutable INCENTIVE;
     uint96 internal immutable MARGIN;
 
-    /// @dev `Game.due` counts in this many wei.
-    uint256 internal constant DUE_UNIT = 10 ** 7;
-    /// @dev Keeps every sum of wei in 96 bits and every due in 40.
+    /// @dev Keeps every sum of wei in 96 bits and every due in 37 bits of gwei.
     uint64 internal constant MOST_CEILING = 1_000 gwei;
-    uint256 internal constant MOST_CLOCK = type(uint24).max;
+    /// @dev Twelve days.
+    uint256 internal constant MOST_CLOCK = (1 << 20) - 1;
 
     mapping(bytes32 gameId => StoredGame) internal games;
     mapping(bytes32 claimId => StoredDocket) internal dockets;
@@ -75,12 +74,14 @@ abstract contract GameCore is IDisputeGame, Ledger {
 
     /// @inheritdoc IDisputeGame
     function submitterBond(bytes32 modelId, uint256 answerBytes) external view override returns (uint256) {
-        return GameGas.submitterBond(registry.sizes(registry.model(modelId).program), terms(), answerBytes);
+        (, Sizes memory s) = registry.sizesOf(modelId);
+        return GameGas.submitterBond(s, terms(), answerBytes);
     }
 
     /// @inheritdoc IDisputeGame
     function challengerBond(bytes32 modelId) external view override returns (uint256) {
-        return GameGas.challengerBond(registry.sizes(registry.model(modelId).program), terms());
+        (, Sizes memory s) = registry.sizesOf(modelId);
+        return GameGas.challengerBond(s, terms());
     }
 
     /// @inheritdoc IDisputeGame
@@ -92,7 +93,7 @@ abstract contract GameCore is IDisputeGame, Ledger {
     function game(bytes32 gameId) external view override returns (Game memory g) {
         StoredGame storage s = games[gameId];
         GameState.unpackHead(g, s.head);
-        GameState.unpackTail(g, s.tail);
+        GameState.unpackAnnouncement(g, s.announcement);
         g.word = s.word;
     }
 
@@ -156,23 +157,26 @@ abstract contract GameCore is IDisputeGame, Ledger {
         return GameGas.price(block.basefee, CEILING);
     }
 
+    /// @dev Gas at today's price, in gwei, rounded up.
+    function _units(uint256 gas) internal view returns (uint256) {
+        return (gas * _price() + GameState.UNIT - 1) / GameState.UNIT;
+    }
+
     /// @dev A challenger's gas is added to its due as far as the pot goes: first spent, first repaid.
     function _repay(Game memory g, Docket memory d, uint256 gas) internal view {
-        uint256 units = (gas * _price() + DUE_UNIT - 1) / DUE_UNIT;
-        uint256 left = d.pot / DUE_UNIT;
-        if (units > left) units = left;
-        uint256 room = type(uint40).max - g.due;
-        if (units > room) units = room;
-        // safe: units ≤ room and units · DUE_UNIT ≤ pot
+        uint256 units = _min(_units(gas), _min(d.pot / GameState.UNIT, GameState.MOST_UNITS - g.due));
+        // safe: units ≤ MOST_UNITS − due and units · UNIT ≤ pot
         g.due += uint40(units);
-        d.pot -= uint96(units * DUE_UNIT);
+        d.pot -= uint96(units * GameState.UNIT);
     }
 
     /// @dev The gas of what the submitter's side posts is held against the challenger's bond until the game's end.
-    function _charge(bytes32 id, uint256 gas) internal {
-        // safe: the charges of a game are below its bond, which fits in 96 bits (`MOST_CEILING`); the carry can't reach
-        // bit 96
-        games[id].tail += gas * _price();
+    function _charge(Game memory g, uint256 gas) internal view {
+        g.charged += uint40(_min(_units(gas), GameState.MOST_UNITS - g.charged));
+    }
+
+    function _min(uint256 a, uint256 b) internal pure returns (uint256) {
+        return a < b ? a : b;
     }
 
     function _sizes(address program) internal view returns (Sizes memory) {

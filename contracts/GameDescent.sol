@@ -130,8 +130,8 @@ abstract contract GameDescent is GameCore {
         if (hash != g.word) revert WrongNode(g.word, hash);
 
         g.phase = Phase.Element;
+        _charge(g, GameGas.LEAF + GameGas.BYTE * expected + GameGas.ENTRY * entries);
         _saveHead(id, g);
-        _charge(id, GameGas.LEAF + GameGas.BYTE * expected + GameGas.ENTRY * entries);
         emit LeafRevealed(id, data);
     }
 
@@ -177,8 +177,8 @@ abstract contract GameDescent is GameCore {
 
         g.phase = Phase.TotalPick;
         games[id].word = keccak256(abi.encodePacked(g.word, states));
+        _charge(g, GameGas.TOTALS + GameGas.BYTE * states.length + GameGas.ENTRY * entries);
         _saveHead(id, g);
-        _charge(id, GameGas.TOTALS + GameGas.BYTE * states.length + GameGas.ENTRY * entries);
         emit TotalsPosted(id, g.height, states);
     }
 
@@ -221,10 +221,9 @@ abstract contract GameDescent is GameCore {
         if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
         if (d.program == address(0)) {
             if (oracle.claimState(key.claimId).status != ClaimStatus.Pending) revert UnknownClaim(key.claimId);
-            d.program = registry.model(request.modelId).program;
+            (d.program, s) = registry.sizesOf(request.modelId);
             d.promptLength = request.promptLength;
             d.outputLength = claim.outputLength;
-            s = _sizes(d.program);
             d.pot = uint96(GameGas.pot(s, terms()));
         } else {
             s = _sizes(d.program);
@@ -267,8 +266,8 @@ abstract contract GameDescent is GameCore {
         _checkPadding(g, tag, children);
 
         g.phase = Phase.Pick;
+        _charge(g, gas + GameGas.REVEAL_CHILD * count);
         _saveHead(id, g);
-        _charge(id, gas + GameGas.REVEAL_CHILD * count);
         emit Revealed(id, children);
     }
 
@@ -281,9 +280,16 @@ abstract contract GameDescent is GameCore {
         held = held > before ? held - before : 0;
         if (held >= children.length) return;
         bytes32 expected = Merkle.empty(tag, height);
-        for (uint256 i = held; i < children.length; ++i) {
-            if (children[i] != expected) revert NotPadding(i, expected, children[i]);
+        uint256 i = held;
+        assembly ("memory-safe") {
+            // The first child from `held` on that differs, or the number of children.
+            let ptr := add(children.offset, shl(5, i))
+            for {} lt(i, children.length) { i := add(i, 1) } {
+                if iszero(eq(calldataload(ptr), expected)) { break }
+                ptr := add(ptr, 0x20)
+            }
         }
+        if (i < children.length) revert NotPadding(i, expected, children[i]);
     }
 
     /// @dev Enter the next tree from the last one's leaf; a tree of one leaf is passed at once.

@@ -7,7 +7,7 @@ import {Docket, Game, Phase, Stage} from "./interfaces/IDisputeGame.sol";
 struct StoredGame {
     uint256 head;
     bytes32 word;
-    uint256 tail;
+    uint256 announcement;
 }
 
 /// @dev A docket in storage.
@@ -29,39 +29,45 @@ struct Target {
 
 /// @title Games and dockets, packed by hand so that each slot is written once a move.
 library GameState {
-    /// @dev phase 8 ‖ stage 8 ‖ height 8 ‖ index 32 ‖ leaves 24 ‖ position 24 ‖ ordinal 24 ‖ usedSubmitter 24 ‖
-    /// usedChallenger 24 ‖ movedAt 40 ‖ due 40, from the lowest bit.
+    /// @dev Dues and charges are counted in this many wei.
+    uint256 internal constant UNIT = 1 gwei;
+    /// @dev The most of either that a head holds: 137 ether.
+    uint256 internal constant MOST_UNITS = (1 << 37) - 1;
+
+    /// @dev phase 4 ‖ stage 2 ‖ height 5 ‖ index 31 ‖ leaves 24 ‖ position 20 ‖ ordinal 20 ‖ usedSubmitter 20 ‖
+    /// usedChallenger 20 ‖ movedAt 36 ‖ due 37 ‖ charged 37, from the lowest bit. The validator and the clocks' limits keep every
+    /// field in its place.
     function packHead(Game memory g) internal pure returns (uint256 head) {
-        head = uint256(g.phase) | uint256(g.stage) << 8 | uint256(g.height) << 16 | uint256(g.index) << 24
-            | uint256(g.leaves) << 56 | uint256(g.position) << 80 | uint256(g.ordinal) << 104;
-        head |= uint256(g.usedSubmitter) << 128 | uint256(g.usedChallenger) << 152 | uint256(g.movedAt) << 176
-            | uint256(g.due) << 216;
+        head = uint256(g.phase) | uint256(g.stage) << 4 | uint256(g.height) << 6 | uint256(g.index) << 11
+            | uint256(g.leaves) << 42 | uint256(g.position) << 66 | uint256(g.ordinal) << 86;
+        head |= uint256(g.usedSubmitter) << 106 | uint256(g.usedChallenger) << 126 | uint256(g.movedAt) << 146
+            | uint256(g.due) << 182 | uint256(g.charged) << 219;
     }
 
-    /// @dev Fill in what `packHead` packs. The casts keep the low bits on purpose.
+    /// @dev Fill in what `packHead` packs.
     function unpackHead(Game memory g, uint256 head) internal pure {
-        g.phase = Phase(uint8(head));
-        g.stage = Stage(uint8(head >> 8));
-        g.height = uint8(head >> 16);
-        g.index = uint32(head >> 24);
-        g.leaves = uint24(head >> 56);
-        g.position = uint24(head >> 80);
-        g.ordinal = uint24(head >> 104);
-        g.usedSubmitter = uint24(head >> 128);
-        g.usedChallenger = uint24(head >> 152);
-        g.movedAt = uint40(head >> 176);
-        g.due = uint40(head >> 216);
+        g.phase = Phase(head & 0xf);
+        g.stage = Stage((head >> 4) & 0x3);
+        g.height = uint8((head >> 6) & 0x1f);
+        g.index = uint32((head >> 11) & 0x7fffffff);
+        g.leaves = uint24(head >> 42);
+        g.position = uint24((head >> 66) & 0xfffff);
+        g.ordinal = uint24((head >> 86) & 0xfffff);
+        g.usedSubmitter = uint24((head >> 106) & 0xfffff);
+        g.usedChallenger = uint24((head >> 126) & 0xfffff);
+        g.movedAt = uint40((head >> 146) & 0xfffffffff);
+        g.due = uint40((head >> 182) & MOST_UNITS);
+        g.charged = uint40(head >> 219);
     }
 
-    /// @dev charged 96 ‖ announcedAt 40 ‖ announcement 120, from the lowest bit.
-    function packTail(Game memory g) internal pure returns (uint256) {
-        return uint256(g.charged) | uint256(g.announcedAt) << 96 | uint256(g.announcement) << 136;
+    /// @dev announcedAt 40 ‖ announcement 120 (the highest bits of the digest), from the lowest bit.
+    function packAnnouncement(Game memory g) internal pure returns (uint256) {
+        return uint256(g.announcedAt) | uint256(g.announcement) << 40;
     }
 
-    function unpackTail(Game memory g, uint256 tail) internal pure {
-        g.charged = uint96(tail);
-        g.announcedAt = uint40(tail >> 96);
-        g.announcement = uint120(tail >> 136);
+    function unpackAnnouncement(Game memory g, uint256 stored) internal pure {
+        g.announcedAt = uint40(stored);
+        g.announcement = uint120(stored >> 40);
     }
 
     /// @dev pot 96 ‖ escrow 96 ‖ openGames 24 ‖ rejectedAt 40, from the lowest bit.

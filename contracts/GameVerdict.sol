@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Docket, Game, GameKey, IDisputeGame, Phase, Reason} from "./interfaces/IDisputeGame.sol";
-import {Model, Sizes} from "./interfaces/IModelRegistry.sol";
+import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, Request} from "./interfaces/IOpmlOracle.sol";
 import {StepContext, StepTarget} from "./interfaces/IStepVerifier.sol";
 import {GameCore} from "./GameCore.sol";
@@ -21,12 +21,12 @@ abstract contract GameVerdict is GameCore {
         (bytes32 id, Game memory g, Docket memory d) = _enterOpen(key);
         if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
         // INVARIANT: an announcement doesn't stop the clock.
-        GameState.unpackTail(g, games[id].tail);
+        GameState.unpackAnnouncement(g, games[id].announcement);
         bool first = g.announcedAt == 0;
         g.announcedAt = uint40(block.number);
         // safe: the highest 120 bits of the digest are the announcement
         g.announcement = uint120(uint256(digest) >> 136);
-        games[id].tail = GameState.packTail(g);
+        games[id].announcement = GameState.packAnnouncement(g);
         if (first) {
             _repay(g, d, GameGas.ANNOUNCE);
             _saveHead(id, g);
@@ -66,7 +66,8 @@ abstract contract GameVerdict is GameCore {
         if (computed == target.claimed) revert NotFraud(computed);
 
         if (d.rejectedAt != 0) {
-            _late(id, key, g, d, registry.stepGas(_program(key.claimId), g.ordinal));
+            // Correct, but another game was faster: recorded and repaid.
+            _release(id, key, g, d, registry.stepGas(_program(key.claimId), g.ordinal));
         } else {
             _win(id, key, claim, g, d, 0);
             emit GameWon(id, key.claimId, Reason.Step, computed, target.claimed);
@@ -87,7 +88,8 @@ abstract contract GameVerdict is GameCore {
         if (!verifier.tokenProof(_context(claim, request, traceRoot), j, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
-            _late(id, key, g, d, GameGas.TOKEN_PROOF);
+            // Correct, but another game was faster: recorded and repaid.
+            _release(id, key, g, d, GameGas.TOKEN_PROOF);
         } else {
             _win(id, key, claim, g, d, 0);
             emit GameWon(id, key.claimId, Reason.Token, 0, 0);
@@ -112,7 +114,8 @@ abstract contract GameVerdict is GameCore {
         if (!verifier.pieceProof(context, j, answer, lengths, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
-            _late(id, key, g, d, GameGas.PIECE_PROOF + GameGas.BYTE * (answer.length + lengths.length));
+            // Correct, but another game was faster: recorded and repaid.
+            _release(id, key, g, d, GameGas.PIECE_PROOF + GameGas.BYTE * (answer.length + lengths.length));
         } else {
             _win(id, key, claim, g, d, 0);
             emit GameWon(id, key.claimId, Reason.Piece, 0, 0);
@@ -206,7 +209,7 @@ abstract contract GameVerdict is GameCore {
     {
         (id, g, d) = _enterOpen(key);
         // INVARIANT: a proof was announced by its sender in an earlier block, so that a copied transaction earns nothing.
-        GameState.unpackTail(g, games[id].tail);
+        GameState.unpackAnnouncement(g, games[id].announcement);
         uint120 digest = uint120(uint256(keccak256(abi.encodePacked(msg.data, msg.sender))) >> 136);
         if (g.announcedAt == 0 || digest != g.announcement) revert NotAnnounced(digest, g.announcement);
         if (g.announcedAt >= block.number) revert AnnouncedInThisBlock(block.number);
@@ -219,11 +222,11 @@ abstract contract GameVerdict is GameCore {
         view
         returns (StepContext memory)
     {
-        Model memory model = registry.model(request.modelId);
+        (address program, bytes32 weightsRoot, bytes32 vocabularyRoot) = registry.rootsOf(request.modelId);
         return StepContext({
-            program: model.program,
-            weightsRoot: model.weightsRoot,
-            vocabularyRoot: model.vocabularyRoot,
+            program: program,
+            weightsRoot: weightsRoot,
+            vocabularyRoot: vocabularyRoot,
             traceRoot: traceRoot,
             promptRoot: request.promptRoot,
             promptLength: request.promptLength,
@@ -258,8 +261,9 @@ abstract contract GameVerdict is GameCore {
         uint256 escrow = d.escrow;
         d.escrow = 0;
         d.rejectedAt = uint40(block.timestamp);
-        dockets[key.claimId].winner = key.challenger;
-        uint256 own = GameGas.challengerBond(s, terms()) + g.due * DUE_UNIT + _end(id, key.claimId, g, d, Phase.Won);
+        // Somebody has to get what is left of the pot, once the other games are over.
+        if (d.openGames != 1) dockets[key.claimId].winner = key.challenger;
+        uint256 own = GameGas.challengerBond(s, terms()) + g.due * GameState.UNIT + _end(id, key.claimId, g, d, Phase.Won);
 
         // The oracle is ours: it burns one half, sends the other, and calls nobody else.
         uint256 half = oracle.reject(key.claimId, claim.requestId);
@@ -280,29 +284,23 @@ abstract contract GameVerdict is GameCore {
         Docket memory d,
         uint256 closersFee
     ) private {
-        GameState.unpackTail(g, games[id].tail);
         uint256 left = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) - closersFee;
-        uint256 charged = g.charged < left ? g.charged : left;
+        uint256 charged = _min(g.charged * GameState.UNIT, left);
         // safe: sums of wei that exist
         d.escrow += uint96(left - charged);
-        d.pot += uint96(g.due * DUE_UNIT);
+        d.pot += uint96(g.due * GameState.UNIT);
         _end(id, key.claimId, g, d, Phase.Lost);
         _credit(submitter, charged);
         _credit(msg.sender, closersFee);
         emit GameLost(id, key.claimId);
     }
 
-    /// @dev A correct proof against a claim that another game had rejected: recorded and repaid.
-    function _late(bytes32 id, GameKey calldata key, Game memory g, Docket memory d, uint256 gas) private {
-        _release(id, key, g, d, gas);
-    }
-
     /// @dev Out of a rejected claim: the bond and what was spent, and the gas of this call as far as the pot goes.
     function _release(bytes32 id, GameKey calldata key, Game memory g, Docket memory d, uint256 gas) private {
-        uint256 own = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) + g.due * DUE_UNIT;
+        uint256 own = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) + g.due * GameState.UNIT;
         g.due = 0;
         _repay(g, d, gas);
-        uint256 paid = g.due * DUE_UNIT;
+        uint256 paid = g.due * GameState.UNIT;
         uint256 rest = _end(id, key.claimId, g, d, Phase.Released);
         _credit(key.challenger, own);
         _credit(msg.sender, paid);
@@ -321,10 +319,11 @@ abstract contract GameVerdict is GameCore {
             d.pot = 0;
         }
         g.phase = phase;
+        g.charged = 0;
         StoredGame storage stored = games[id];
         _saveHead(id, g);
         delete stored.word;
-        delete stored.tail;
+        delete stored.announcement;
         _saveMoney(claimId, d);
     }
 }

@@ -118,6 +118,23 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
+    function sizesOf(bytes32 modelId) external view override returns (address program, Sizes memory) {
+        program = _programOf(modelId);
+        return (program, programSizes[program]);
+    }
+
+    /// @inheritdoc IModelRegistry
+    function rootsOf(bytes32 modelId)
+        external
+        view
+        override
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot)
+    {
+        Model storage m = models[modelId];
+        return (_programOf(modelId), m.weightsRoot, m.vocabularyRoot);
+    }
+
+    /// @inheritdoc IModelRegistry
     function isEndToken(bytes32 modelId, uint32 token) external view override returns (bool) {
         Model memory m = model(modelId);
         for (uint256 n; n < m.endTokenCount; ++n) {
@@ -147,6 +164,11 @@ contract ModelRegistry is IModelRegistry {
     }
 
     // Inside
+
+    function _programOf(bytes32 modelId) private view returns (address program) {
+        program = models[modelId].program;
+        if (program == address(0)) revert UnknownModel(modelId);
+    }
 
     /// @dev Whether an entry and all that it looks at are what the entry before it looked at: then it keeps the rules and costs
     /// what that one did. `back` is how many entries back that one looked.

@@ -78,10 +78,10 @@ struct Cursor {
 /// @param leaves leaves of the tree in hand that are not padding
 /// @param usedSubmitter, usedChallenger seconds used in earlier moves
 /// @param movedAt when the side to move came to move
-/// @param due gas to be repaid to the challenger on fraud, in units of 10^7 wei
+/// @param due gas to be repaid to the challenger on fraud, in gwei
+/// @param charged gas of reveals to be paid to the submitter when the game is lost, in gwei
 /// @param word the node (0: not known yet); in Totals what the states are held against; in TotalPick its hash with the
 ///     states; in Step the packed target (docs/spec.md, Phases)
-/// @param charged gas of reveals to be paid to the submitter when the game is lost, in wei
 /// @param announcedAt block of the announcement, 0 for none
 /// @param announcement highest 120 bits of `keccak256(calldata ‖ sender)`
 struct Game {
@@ -96,8 +96,8 @@ struct Game {
     uint24 usedChallenger;
     uint40 movedAt;
     uint40 due;
+    uint40 charged;
     bytes32 word;
-    uint96 charged;
     uint40 announcedAt;
     uint120 announcement;
 }

@@ -75,6 +75,15 @@ interface IModelRegistry {
     /// Reverts with `UnknownModel`.
     function model(bytes32 modelId) external view returns (Model memory);
 
+    /// What a bond is sized by.
+    function sizesOf(bytes32 modelId) external view returns (address program, Sizes memory);
+
+    /// What a step is checked against.
+    function rootsOf(bytes32 modelId)
+        external
+        view
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot);
+
     /// Whether the token ends an output of the model.
     function isEndToken(bytes32 modelId, uint32 token) external view returns (bool);
 

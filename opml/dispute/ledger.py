@@ -31,9 +31,9 @@ PIECE_PROOF = 150_000
 BYTE = 40
 ENTRY = 170
 
-DUE_UNIT = 10**7
-"""A game's due counts in this many wei."""
-MOST_DUE = 2**40 - 1
+DUE_UNIT = 10**9
+"""Dues and charges of a game count in this many wei."""
+MOST_DUE = 2**37 - 1
 
 
 @dataclass(frozen=True, slots=True)

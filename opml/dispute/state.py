@@ -197,4 +197,5 @@ def repay(rules: Rules, game: GameState, docket: Docket, gas: int, call: Call) -
 
 def charge(rules: Rules, game: GameState, gas: int, call: Call) -> GameState:
     """What the submitter's side posts is held against the challenger's bond until the game's end."""
-    return replace(game, charged=game.charged + gas * ledger.price(call.base_fee, rules.terms.ceiling))
+    units = -(-gas * ledger.price(call.base_fee, rules.terms.ceiling) // ledger.DUE_UNIT)
+    return replace(game, charged=min(game.charged + units, ledger.MOST_DUE))

@@ -180,7 +180,7 @@ def _lose(rules: Rules, key: GameKey, game: GameState, docket: Docket, fee: int,
     """The challenger's time is over: its bond pays the closer and the submitter's reveals; the rest waits for
     the claim's end, and never feeds a reward."""
     left = rules.bond - fee
-    charged = min(game.charged, left)
+    charged = min(game.charged * ledger.DUE_UNIT, left)
     pot = docket.pot + game.due * ledger.DUE_UNIT
     docket = replace(docket, escrow=docket.escrow + left - charged, pot=pot)
     game, docket, _ = _end(game, docket, Phase.LOST)
