@@ -20,6 +20,19 @@ def command() -> None:
     """Show, identify or register a model."""
 
 
+@command.command("fetch", epilog="\b\nExample:\n  opml run $(opml model fetch) --prompt Hello")
+def fetch() -> None:
+    """Fetch the demo's model, once, and print where it lies.
+
+    SmolLM2-135M-Instruct (Apache-2.0, 98 MB), held to its SHA-256 and kept in the cache directory.
+    """
+    from rich.console import Console
+
+    from opml.cli.view import fetch_with_bar
+
+    click.echo(fetch_with_bar(Console(stderr=True)))
+
+
 @command.command(
     "id", epilog="\b\nExample:\n  opml model id SmolLM2-135M-Instruct.Q4_1.gguf --limit 2048 --json"
 )
