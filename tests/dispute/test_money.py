@@ -16,6 +16,7 @@ from opml.dispute import ledger
 from opml.dispute.arena import BURNT, FUNDS, GAME, ORACLE
 from opml.dispute.cheats import quiet_at, random_challenger, silent_at
 from opml.dispute.gateway import ClaimStatus
+from opml.dispute.history import History, Known
 from opml.dispute.moves import Open, Release, Timeout
 from opml.dispute.players import Player, Strategy, run_to_rest
 from opml.dispute.strategy import submitter_move
@@ -156,7 +157,7 @@ def test_half_of_a_lost_escrow_is_the_submitters_and_half_is_burnt() -> None:
     arena, posted = table.arena, table.post()
     own = table.own()
     key = arena.open(CHALLENGER, posted.id, Open(0))
-    view = table.view(key, SUBMITTER, *_nothing())
+    view = table.view(key, SUBMITTER, History(), Known())
     arena.play(SUBMITTER, key, submitter_move(view, own))  # type: ignore[arg-type]
     arena.advance(LONG)
     burnt, before = held(table, BURNT), arena.balance(SUBMITTER)
@@ -167,12 +168,6 @@ def test_half_of_a_lost_escrow_is_the_submitters_and_half_is_burnt() -> None:
     claim_bond = ledger.submitter_bond(arena.sizes, arena.terms, len(posted.answer) + len(posted.lengths))
     assert arena.balance(SUBMITTER) - before == bond // 2 + claim_bond
     assert held(table, BURNT) - burnt == bond - bond // 2
-
-
-def _nothing():  # type: ignore[no-untyped-def]
-    from opml.dispute.history import History, Known
-
-    return History(), Known()
 
 
 def test_the_escrow_of_a_claim_that_is_rejected_is_burnt() -> None:
