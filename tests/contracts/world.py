@@ -1,9 +1,9 @@
 """All contracts on an embedded chain, with a verifier that says what a test tells it, and moves by name.
 
-    world = World(every_form(), outputs=3)
-    claim = world.claim()
-    game = claim.open()
-    claim.descend(game, Spot(t, ordinal, element))
+world = World(every_form(), outputs=3)
+claim = world.claim()
+game = claim.open()
+claim.descend(game, Spot(t, ordinal, element))
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from eth_abi.abi import encode
 
 from opml.chain import abi
 from opml.chain.adapter import Contract, Receipt, Signer
@@ -21,7 +23,7 @@ from opml.dispute.cursor import STAGE_TAGS, Shapes
 from opml.dispute.nodes import child_siblings
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.totals import Dissection
-from opml.dispute.types import Claim, Phase, Request, Terms, commitment_of, lengths_of
+from opml.dispute.types import SUBMITTER_PHASES, Claim, Phase, Request, Terms, commitment_of, lengths_of
 from opml.models.model import Model
 from opml.vm import engine
 from opml.vm.commitment import vocabulary_tree
@@ -124,12 +126,9 @@ class World:
         """Back to the request without a claim."""
         self.chain.revert(self.start)
 
-    def wait(self, seconds: int) -> None:
-        """Make the next transaction's block come this many seconds after the latest."""
-        self.chain.block_time = seconds
-        header = self.chain._chain.header
-        self.chain._chain.header = header.copy(timestamp=self.chain.timestamp() + seconds)
-        self.chain.block_time = 12
+    def set_time(self, timestamp: int) -> None:
+        """The next transaction's block has this timestamp."""
+        self.chain._chain.header = self.chain._chain.header.copy(timestamp=timestamp)
 
     @property
     def now(self) -> int:
@@ -229,6 +228,16 @@ class Posted:
     id: bytes
     bond: int
     receipt: Receipt
+
+    @property
+    def answer(self) -> bytes:
+        found: bytes = self.receipt.event("Claimed").args["answer"]
+        return found
+
+    @property
+    def lengths(self) -> bytes:
+        found: bytes = self.receipt.event("Claimed").args["lengths"]
+        return found
 
     @property
     def shapes(self) -> Shapes:
@@ -372,13 +381,53 @@ class Posted:
     def timeout(self, key: Key, who: str = "stranger") -> Receipt:
         return self.send(who, "timeout", key, self.claim.values())
 
+    def timeout_when_due(self, key: Key, who: str = "stranger") -> Receipt:
+        """Wait until the side to move has used up its clock, and close the game."""
+        state, terms = self.state(key), self.world.terms
+        submitters = Phase(state["phase"]) in SUBMITTER_PHASES
+        clock = terms.submitter_clock if submitters else terms.challenger_clock
+        used = state["usedSubmitter"] if submitters else state["usedChallenger"]
+        self.world.set_time(max(self.world.now, state["movedAt"] + clock - used + 1))
+        return self.timeout(key, who)
+
+    def direct_arguments(self, key: Key, fn: str, witness: bytes = b"w") -> list[object]:
+        """Arguments of a direct proof about output token 1."""
+        head = [key, self.claim.values(), self.request.values()]
+        if fn == "tokenProof":
+            return [*head, self.world.own.trace_root, 1, witness]
+        return [*head, 1, self.answer, self.lengths, witness]
+
+    def context_hash(self) -> bytes:
+        """Hash of the `StepContext` that a verifier must be given."""
+        world, claim, request = self.world, self.claim, self.request
+        program = world.call(world.registry, "model", world.model.id)["program"]
+        return keccak256(
+            encode(
+                ["address", *["bytes32"] * 4, "uint32", "bytes32", "uint32", "uint256"],
+                [
+                    program,
+                    world.model.weights_root,
+                    world.model.vocabulary_root,
+                    world.own.trace_root,
+                    request.prompt_root,
+                    request.prompt_length,
+                    claim.output_root,
+                    claim.output_length,
+                    request.params,
+                ],
+            )
+        )
+
+    def target_hash(self, spot: Spot, mode: int, prior: tuple[int, int], lo: int, hi: int) -> bytes:
+        """Hash of the `StepTarget` that a verifier must be given."""
+        values = [spot.t, spot.ordinal, spot.element, mode, lo, hi, *prior]
+        return keccak256(encode(["uint32"] * 3 + ["uint8"] + ["uint32"] * 2 + ["uint64"] * 2, values))
+
     def release(self, key: Key, who: str | None = None) -> Receipt:
         return self.send(who or self._challenger(key), "release", key)
 
     def finalise(self, who: str = "stranger") -> Receipt:
-        return self.world.send(
-            who, self.world.oracle, "finalise", self.request.values(), self.claim.values()
-        )
+        return self.world.send(who, self.world.oracle, "finalise", self.request.values(), self.claim.values())
 
     def with_claim(self, **changes: object) -> Posted:
         return replace(self, claim=replace(self.claim, **changes))  # type: ignore[arg-type]
