@@ -7,7 +7,7 @@ base fee.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from opml.dispute import errors, ledger
@@ -16,7 +16,6 @@ from opml.dispute.cursor import Shapes
 from opml.dispute.gateway import (
     ClaimRecord,
     ClaimStatus,
-    GameRecord,
     Receipt,
     RequestRecord,
     RequestStatus,
@@ -27,6 +26,7 @@ from opml.dispute.moves import (
     GameEvent,
     GameMove,
     Leaf,
+    OpenAt,
     Opening,
     Pick,
     PickTotal,
@@ -88,8 +88,12 @@ class Arena:
         base_fee: int = 10**9,
         period: int = 1,
         exact_digests: bool = True,
+        chain_id: int = CHAIN_ID,
+        oracle: bytes = ORACLE,
     ) -> None:
         self.model = model
+        self.chain_id = chain_id
+        self.oracle = oracle
         self.terms = terms or Terms()
         self.base_fee = base_fee
         self.period = period
@@ -142,10 +146,10 @@ class Arena:
         """Ask; the fee is put down."""
         if request.prompt_root != tokens_tree(prompt).root or request.prompt_length != len(prompt):
             raise errors.WrongTokens(len(prompt))
-        request_id = request.id(CHAIN_ID, ORACLE)
+        request_id = request.id(self.chain_id, self.oracle)
         if request_id in self.request_records:
             raise errors.RequestExists(request_id)
-        self._move(request.requester, ORACLE, request.fee)
+        self._move(request.requester, self.oracle, request.fee)
         record = RequestRecord(request_id, request, tuple(prompt), RequestStatus.OPEN)
         self.request_records[request_id] = record
         self.mine(request.requester, 100_000)
@@ -163,7 +167,7 @@ class Arena:
     ) -> bytes:
         """Post a claim with its bond. Refuses output that stops early, goes on, or isn't in the
         vocabulary."""
-        request_id = request.id(CHAIN_ID, ORACLE)
+        request_id = request.id(self.chain_id, self.oracle)
         record = self.request_records.get(request_id)
         if record is None or record.status != RequestStatus.OPEN:
             raise errors.RequestNot(RequestStatus.OPEN, record.status if record else RequestStatus.UNKNOWN)
@@ -186,11 +190,11 @@ class Arena:
             keccak256(lengths),
             self.time,
         )
-        claim_id = claim.id(CHAIN_ID, ORACLE)
+        claim_id = claim.id(self.chain_id, self.oracle)
         if claim_id in self.claim_records:
             raise errors.ClaimExists(claim_id)
         bond = ledger.submitter_bond(self.sizes, self.terms, len(answer) + len(lengths))
-        self._move(sender, ORACLE, bond)
+        self._move(sender, self.oracle, bond)
         posted = ClaimRecord(claim_id, claim, tuple(output), answer, lengths, ClaimStatus.PENDING)
         self.claim_records[claim_id], self.claim_bonds[claim_id] = posted, bond
         self._update_request(request_id, pending=record.pending + 1)
@@ -225,7 +229,7 @@ class Arena:
         for account, amount in credits:
             self._credit(GAME, account, amount)
         self._move(GAME, BURNT, burnt)
-        self._credit(ORACLE, posted.claim.submitter, self.claim_bonds.pop(claim_id))
+        self._credit(self.oracle, posted.claim.submitter, self.claim_bonds.pop(claim_id))
         self.claim_records[claim_id] = replace(posted, status=ClaimStatus.FINAL)
         self._decided(posted, final=True)
         self.mine(sender, 150_000)
@@ -252,7 +256,7 @@ class Arena:
             if posted.status == ClaimStatus.PENDING:
                 raise errors.ClaimsPending(record.pending)
             if posted.answer == self.answers[request_id]:
-                self._credit(ORACLE, posted.claim.submitter, record.request.fee)
+                self._credit(self.oracle, posted.claim.submitter, record.request.fee)
                 self._update_request(request_id, fee_paid=True)
                 self.fee_paid_to[request_id] = posted.claim.submitter
                 break
@@ -321,7 +325,8 @@ class Arena:
         self._move(sender, GAME, rules.bond)
         self.game_records[key.id] = _Game(key, GameState())
         self._settle(posted, key, outcome)
-        self.mine(sender, ledger.OPEN)
+        siblings = len(move.siblings) if isinstance(move, OpenAt) else 0
+        self.mine(sender, ledger.OPEN + ledger.OPEN_SIBLING * siblings)
         return key
 
     def play(self, sender: bytes, key: GameKey, move: GameMove) -> Receipt:
@@ -343,8 +348,8 @@ class Arena:
         self.dockets[key.claim_id] = outcome.docket
         if outcome.rejects:
             bond = self.claim_bonds.pop(posted.id)
-            self._move(ORACLE, GAME, bond // 2)
-            self._move(ORACLE, BURNT, bond - bond // 2)
+            self._move(self.oracle, GAME, bond // 2)
+            self._move(self.oracle, BURNT, bond - bond // 2)
             self.claim_records[posted.id] = replace(posted, status=ClaimStatus.REJECTED)
             self._decided(posted, final=False)
         for account, amount in outcome.credits:
@@ -385,94 +390,3 @@ class Arena:
     def verdict(self, claim_id: bytes) -> ClaimStatus:
         """Status of a claim."""
         return self.claim_records[claim_id].status
-
-
-@dataclass(frozen=True)
-class ArenaGateway:
-    """The arena as one account sees it (`opml.dispute.gateway.Gateway`)."""
-
-    arena: Arena
-    account: bytes
-    on_send: Callable[[bytes, object], None] | None = None
-
-    @property
-    def chain_id(self) -> int:
-        return CHAIN_ID
-
-    @property
-    def oracle(self) -> bytes:
-        return ORACLE
-
-    def now(self) -> tuple[int, int]:
-        return self.arena.time, self.arena.block
-
-    def terms(self) -> Terms:
-        return self.arena.terms
-
-    def submitter_bond(self, model_id: bytes, answer_bytes: int) -> int:
-        return ledger.submitter_bond(self.arena.sizes, self.arena.terms, answer_bytes)
-
-    def challenger_bond(self, model_id: bytes) -> int:
-        return ledger.challenger_bond(self.arena.sizes, self.arena.terms)
-
-    def requests(self) -> Sequence[RequestRecord]:
-        return list(self.arena.request_records.values())
-
-    def claims(self) -> Sequence[ClaimRecord]:
-        return list(self.arena.claim_records.values())
-
-    def games(self, claim_id: bytes) -> Sequence[GameRecord]:
-        return [
-            GameRecord(game.key, game.state, tuple(game.events))
-            for game in self.arena.game_records.values()
-            if game.key.claim_id == claim_id
-        ]
-
-    def docket(self, claim_id: bytes) -> Docket:
-        return self.arena.dockets.get(claim_id, Docket())
-
-    def owed(self) -> int:
-        return self.arena.owed.get(self.account, 0)
-
-    def submit(
-        self,
-        request: Request,
-        operator: bytes,
-        commitment: bytes,
-        output: Sequence[int],
-        answer: bytes,
-        lengths: bytes,
-    ) -> tuple[bytes, Receipt]:
-        arena = self.arena
-        claim_id = arena.submit(self.account, request, operator, commitment, output, answer, lengths)
-        return claim_id, self._receipt()
-
-    def _receipt(self) -> Receipt:
-        return Receipt(0, 0, self.arena.block - 1, b"")
-
-    def open(self, request: Request, claim: Claim, move: Opening) -> Receipt:
-        key = self.arena.open(self.account, claim.id(CHAIN_ID, ORACLE), move)
-        return replace(self._receipt(), game_id=key.id)
-
-    def play(self, request: Request, claim: Claim, key: GameKey, move: GameMove) -> Receipt:
-        return self.arena.play(self.account, key, move)
-
-    def digest(self, request: Request, claim: Claim, key: GameKey, proof: Proof) -> bytes:
-        return self.arena.digest(request, claim, key, proof, self.account)
-
-    def finalise(self, request: Request, claim: Claim) -> Receipt:
-        self.arena.finalise(self.account, claim.id(CHAIN_ID, ORACLE))
-        return self._receipt()
-
-    def deliver(self, request: Request, answer: bytes) -> Receipt:
-        return self.arena.mine(self.account, 60_000)
-
-    def collect_fee(self, request: Request) -> Receipt:
-        self.arena.collect_fee(self.account, request.id(CHAIN_ID, ORACLE))
-        return self._receipt()
-
-    def withdraw(self) -> Sequence[Receipt]:
-        if not self.owed():
-            return ()
-        self.arena.withdraw(self.account)
-        return (self._receipt(),)

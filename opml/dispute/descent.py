@@ -315,7 +315,8 @@ def _pick_inner(
 def prior_states(cuts: Dissection, outer: int, prior: int, boundary: bool) -> tuple[int, int]:
     """(total, accumulator) that a chunk starts with; `prior` is the state where it begins.
 
-    Within a block a sum goes on from the accumulator. A maximum knows no blocks: it goes on from the best so far.
+    Within a block a sum goes on from the accumulator. A maximum knows no blocks: it goes on from the best so
+    far.
     """
     total = prior if boundary or not cuts.is_sum else outer
     return total, 0 if boundary else prior

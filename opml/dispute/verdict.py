@@ -167,7 +167,9 @@ def _win(
     half, gas is repaid as it was spent, the winner takes the rest. What the submitter spent on this game is
     its own loss."""
     escrow, due = docket.escrow, game.due
-    docket = replace(docket, escrow=0, rejected_at=call.now, winner=key.challenger)
+    # Somebody has to get what is left of the pot, once the other games are over.
+    winner = key.challenger if docket.open_games != 1 else docket.winner
+    docket = replace(docket, escrow=0, rejected_at=call.now, winner=winner)
     game, docket, rest = _end(game, docket, Phase.WON)
     half = rules.submitter_bond // 2
     # INVARIANT: half = B + w and the closer's fee is below w; what B has paid or reserved stays in the game.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from opml.dispute import errors
-from opml.dispute.arena import CHAIN_ID, ORACLE, Arena, ArenaGateway, RegisteredModel
+from opml.dispute.arena import CHAIN_ID, ORACLE, Arena, RegisteredModel
+from opml.dispute.arena_gateway import ArenaGateway
 from opml.dispute.faults import Cheat, Scenario
 from opml.dispute.gateway import ClaimRecord, ClaimStatus, RequestRecord
 from opml.dispute.history import History, Known, tell

@@ -9,7 +9,7 @@ import toys
 from table import CHALLENGER, LONG, SECOND, SUBMITTER, THIRD, Table
 
 from opml.dispute import errors
-from opml.dispute.arena import ArenaGateway
+from opml.dispute.arena_gateway import ArenaGateway
 from opml.dispute.calldata import announcement_of, calldata_of
 from opml.dispute.cheats import copied
 from opml.dispute.describe import describe_game, describe_step, layer_of, story_target
