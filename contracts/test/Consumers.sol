@@ -58,9 +58,9 @@ contract Unpayable {
 
 /// @dev An account that makes several calls in one transaction.
 contract Batch {
-    function run(address to, uint256 value, bytes[] calldata calls) external payable {
+    function run(address to, uint256[] calldata values, bytes[] calldata calls) external payable {
         for (uint256 i; i < calls.length; ++i) {
-            (bool done, bytes memory result) = to.call{value: i == 0 ? value : 0}(calls[i]);
+            (bool done, bytes memory result) = to.call{value: values[i]}(calls[i]);
             if (!done) {
                 assembly ("memory-safe") {
                     revert(add(result, 0x20), mload(result))

@@ -172,7 +172,7 @@ def announce_and_step_at_once(claim: Posted) -> None:
         abi.encode_call(world.game.artifact, "announce", [key, digest]),
         proof,
     ]
-    world.send("deployer", batch, "run", world.game.address, world.bond, calls, value=world.bond)
+    world.send("deployer", batch, "run", world.game.address, [world.bond, 0, 0], calls, value=world.bond)
 
 
 def piece_of_another_answer(claim: Posted) -> None:
