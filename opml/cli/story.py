@@ -9,7 +9,7 @@ Everything happens through the contracts, by the same players that `opml submit`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from opml.chain.adapter import Chain, LocalChain, Receipt
@@ -211,6 +211,8 @@ class Story:
             ),
             self.settings.fault,
         )
+        own = replace(cheat.answer.own, fold_states=self.workshop.folds)
+        cheat = replace(cheat, answer=replace(cheat.answer, own=own))
         self.watch.line(f"the lie: {cheat.text}")
         liar = Submitter(
             self._gateway("cheat"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opml.cli.folds import Folds
 from opml.dispute.gateway import ClaimRecord, RequestRecord
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.players import Answer
@@ -20,6 +21,7 @@ class Workshop:
     def __init__(self, model: Model, engine: Engine) -> None:
         self.model = model
         self.engine = engine
+        self.folds = Folds()
         self._latest: dict[tuple[bytes, tuple[int, ...]], Own] = {}
         self.machine = engine.load(model.program, model.weights)
         self.vocabulary = Vocabulary(model.pieces, vocabulary_tree(model.pieces))
@@ -33,7 +35,8 @@ class Workshop:
         """The computation that a claim should have made; the latest is kept for claims that post the same."""
         key = request.id, posted.output
         if key not in self._latest:
-            self._latest = {key: Own.of(self.trace_of(request, posted.output), self.vocabulary)}
+            own = Own.of(self.trace_of(request, posted.output), self.vocabulary, self.folds)
+            self._latest = {key: own}
         return self._latest[key]
 
     def answer(self, request: RequestRecord) -> Answer | None:
@@ -50,7 +53,7 @@ class Workshop:
         """The answer that a trace stands for."""
         output = tuple(trace.tokens[trace.prompt_length :])
         pieces = tuple(self.model.pieces[token] for token in output)
-        return Answer(output, pieces, Own.of(trace, self.vocabulary))
+        return Answer(output, pieces, Own.of(trace, self.vocabulary, self.folds))
 
 
 __all__ = ["Workshop"]
