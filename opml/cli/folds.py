@@ -44,7 +44,7 @@ class Folds:
 
 
 class _Elements(Executor):
-    """The reference executor over a trace: committed tensors are read, virtual ones computed when asked for."""
+    """The reference executor over a trace: committed tensors are read, virtual ones computed when needed."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace.layout, trace.weights, trace.prompt_length, trace.params)

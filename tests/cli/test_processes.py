@@ -15,6 +15,9 @@ import pytest
 from eth_account import Account
 
 from opml.chain.anvil import Anvil, AnvilChain, find_anvil
+from opml.chain.deployment import Deployment
+from opml.chain.gateway import ChainGateway
+from opml.cli.waiting import wait_for_answer
 
 pytestmark = pytest.mark.anvil
 
@@ -148,5 +151,8 @@ def test_wrong_claim_is_rejected_and_right_one_answers(world: World) -> None:
     final = next(claim for claim in world.json("claims") if claim["status"] == "final")
     assert final["submitter"] == world.chain.accounts[0].address
     assert final["request_id"] == asked["requestId"] and final["request_status"] == "answered"
+    gateway = ChainGateway(world.chain, Deployment.load(deployment))
+    answer = wait_for_answer(gateway, bytes.fromhex(asked["requestId"][2:]), time.sleep)
+    assert "0x" + answer.hex() == final["answer"]
     for process in world.running:
         assert process.poll() is None or process.returncode < 0, "a player ended by itself"
