@@ -14,6 +14,7 @@ from opml.chain.artifacts import load_artifact
 from opml.chain.decode import terms_values
 from opml.dispute.types import Terms
 from opml.errors import ChainError, InputError
+from opml.json_input import parse_json
 
 CONTRACTS: dict[str, tuple[str, ...]] = {
     "StepVerifier": (),
@@ -73,7 +74,7 @@ class Deployment:
     def load(cls, file: Path) -> Deployment:
         """Read what `save` wrote; `InputError` for anything else."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(
                 f"there is no deployment file {file}: make one with `opml deploy`, or pass --deployment FILE"

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from opml.chain.adapter import Signer
 from opml.errors import InputError
+from opml.json_input import parse_json
 
 
 class LocalSigner:
@@ -59,10 +60,10 @@ def signer_from_keystore(file: Path, password: str) -> LocalSigner:
     from eth_account import Account
 
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         _refuse(f"no key file at {file}: make one with `cast wallet import NAME`, or name another file")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError):
         _refuse(f"{file} can't be read as a key file (Web3 secret storage version 3): name another one")
     try:
         key = bytes(Account.decrypt(content, password))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from opml.dispute.types import lengths_of
 from opml.errors import InputError
+from opml.json_input import parse_json
 from opml.vm.commitment import E0, position_tree, trace_tree
 from opml.vm.isa import MAX_LIMIT, MAX_PARAMS
 from opml.vm.layout import Layout
@@ -73,10 +74,10 @@ class ClaimFile:
         try:
             if file.stat().st_size > _MAX_BYTES:
                 raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = parse_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"there is no claim {file}: write one with `opml run --claim FILE`") from None
-        except (OSError, ValueError, RecursionError) as problem:
+        except (OSError, ValueError) as problem:
             raise InputError(f"{file} is no claim ({problem}): pass what `opml run --claim` wrote") from None
         try:
             return cls._of(content)

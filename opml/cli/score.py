@@ -9,6 +9,7 @@ import click
 
 from opml.cli.options import FILE, engine_options, json_option
 from opml.errors import InputError
+from opml.json_input import parse_json
 
 
 @click.command("score", epilog="\b\nExample:\n  opml score model.gguf --tokens ids.json --json")
@@ -28,8 +29,8 @@ def command(model: Path, file: Path, engine: str, threads: int | None, as_json: 
     from opml.models.model import load_model
 
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
+        values = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
         raise InputError(f"{file} can't be read as JSON ({problem}): pass a list of token ids") from None
     chosen, warning = choose_engine(engine, threads)
     if warning:

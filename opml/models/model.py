@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from opml.errors import InputError, ModelFileError, ProgramError
+from opml.json_input import parse_json
 from opml.models.gguf import GgufFile
 from opml.models.llama import compile_llama
 from opml.models.tokenizer import Tokenizer
@@ -150,8 +151,8 @@ class RootsCache:
 
     def _entries(self) -> dict[str, list[str]]:
         try:
-            entries = json.loads(self._path.read_text())
-        except (OSError, ValueError, RecursionError):
+            entries = parse_json(self._path.read_text())
+        except (OSError, ValueError):
             return {}
         return entries if isinstance(entries, dict) else {}
 
