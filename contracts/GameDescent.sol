@@ -29,7 +29,7 @@ abstract contract GameDescent is GameCore {
         g.phase = Phase.Reveal;
         g.height = uint8(Merkle.clog2(s.limit));
         g.leaves = uint24(_positions(d));
-        _repay(g, d, GameGas.OPEN);
+        _repay(g, d, _openGas(key.claimId));
         _start(id, key, g, d, bytes32(0));
     }
 
@@ -62,8 +62,10 @@ abstract contract GameDescent is GameCore {
         if (cursor.stage == Stage.Tensor) g.ordinal = uint24(cursor.ordinal);
         g.word = node;
         g.phase = Phase.Reveal;
-        _repay(g, d, GameGas.OPEN + GameGas.OPEN_SIBLING * siblings.length + GameGas.CROSS + GameGas.ENTRY * s.entries);
-        if (g.height == 0) _descend(g, d);
+        uint256 gas = _openGas(key.claimId) + GameGas.OPEN_AT + GameGas.OPEN_SIBLING * siblings.length
+            + GameGas.ENTRY * s.entries;
+        if (g.height == 0) gas += _descend(g, d);
+        _repay(g, d, gas);
         _start(id, key, g, d, traceRoot);
     }
 
@@ -130,7 +132,7 @@ abstract contract GameDescent is GameCore {
         if (hash != g.word) revert WrongNode(g.word, hash);
 
         g.phase = Phase.Element;
-        _charge(g, GameGas.LEAF + GameGas.BYTE * expected + GameGas.ENTRY * entries);
+        _charge(g, GameGas.LEAF + GameGas.DATA_BYTE * expected + GameGas.ENTRY * entries);
         _saveHead(id, g);
         emit LeafRevealed(id, data);
     }
@@ -155,7 +157,7 @@ abstract contract GameDescent is GameCore {
             g.height = 0;
             g.word = GameState.packTarget(Target(0, 0, uint64(bits), 0, 0));
         }
-        _repay(g, d, GameGas.ELEMENT + GameGas.BYTE * data.length + GameGas.ENTRY * entries);
+        _repay(g, d, GameGas.ELEMENT + GameGas.DATA_BYTE * data.length + GameGas.ENTRY * entries);
 
         games[id].word = g.word;
         _saveHead(id, g);
@@ -177,7 +179,7 @@ abstract contract GameDescent is GameCore {
 
         g.phase = Phase.TotalPick;
         games[id].word = keccak256(abi.encodePacked(g.word, states));
-        _charge(g, GameGas.TOTALS + GameGas.BYTE * states.length + GameGas.ENTRY * entries);
+        _charge(g, GameGas.TOTALS + GameGas.DATA_BYTE * states.length + GameGas.ENTRY * entries);
         _saveHead(id, g);
         emit TotalsPosted(id, g.height, states);
     }
@@ -194,7 +196,7 @@ abstract contract GameDescent is GameCore {
         g.word = next;
         g.phase = again ? Phase.Totals : Phase.Step;
         g.height = again ? 2 : uint8(mode);
-        _repay(g, d, GameGas.PICK_TOTAL + GameGas.BYTE * states.length + GameGas.ENTRY * entries);
+        _repay(g, d, GameGas.PICK_TOTAL + GameGas.DATA_BYTE * states.length + GameGas.ENTRY * entries);
 
         games[id].word = g.word;
         _saveHead(id, g);
@@ -233,6 +235,10 @@ abstract contract GameDescent is GameCore {
         if (games[id].head != 0) revert GameExists(id);
         uint256 bond = GameGas.challengerBond(s, terms());
         if (msg.value != bond) revert WrongValue(bond, msg.value);
+    }
+
+    function _openGas(bytes32 claimId) private view returns (uint256) {
+        return dockets[claimId].claim == 0 ? GameGas.OPEN + GameGas.DOCKET : GameGas.OPEN;
     }
 
     function _start(bytes32 id, GameKey memory key, Game memory g, Docket memory d, bytes32 traceRoot) private {
@@ -295,8 +301,8 @@ abstract contract GameDescent is GameCore {
     /// @dev Enter the next tree from the last one's leaf; a tree of one leaf is passed at once.
     /// @return gas that this adds to the move
     function _descend(Game memory g, Docket memory d) private view returns (uint256 gas) {
-        gas = GameGas.CROSS;
         if (g.stage == Stage.Trace) {
+            gas = GameGas.CROSS;
             Sizes memory s = _sizes(d.program);
             g.position = uint24(g.index);
             g.stage = Stage.Position;
@@ -314,7 +320,7 @@ abstract contract GameDescent is GameCore {
                 rules.tree(TensorAt(d.program, g.ordinal, g.position));
             g.height = uint8(depth);
             g.leaves = uint24(leaves);
-            gas += GameGas.ENTRY * entries;
+            gas += GameGas.CROSS + GameGas.ENTRY * entries;
             if (g.height != 0) return gas;
         }
         g.phase = Phase.Leaf;

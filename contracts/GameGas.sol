@@ -9,28 +9,36 @@ import {Merkle} from "./Merkle.sol";
 /// @notice Flat figures, intrinsic gas and calldata included, equal to the measured gas (a test holds them to it): a
 /// charge that depends on metering could be gamed by whoever sends the transaction.
 library GameGas {
-    /// @dev The first game against a claim also opens the docket.
-    uint256 internal constant OPEN = 120_000;
-    uint256 internal constant OPEN_SIBLING = 1_450;
-    uint256 internal constant PICK = 50_000;
-    /// @dev A pick that leaves a tree derives the next one.
-    uint256 internal constant CROSS = 15_000;
-    uint256 internal constant ELEMENT = 40_000;
-    uint256 internal constant PICK_TOTAL = 50_000;
-    uint256 internal constant ANNOUNCE = 36_000;
-    uint256 internal constant RELEASE = 60_000;
-    uint256 internal constant CLOSE = 130_000;
-    uint256 internal constant REVEAL_ROOT = 50_000;
-    uint256 internal constant REVEAL = 30_000;
-    uint256 internal constant REVEAL_CHILD = 1_320;
-    uint256 internal constant LEAF = 40_000;
-    uint256 internal constant TOTALS = 50_000;
-    uint256 internal constant TOKEN_PROOF = 150_000;
-    uint256 internal constant PIECE_PROOF = 150_000;
+    uint256 internal constant OPEN = 78_000;
+    /// @dev The first game against a claim opens its docket.
+    uint256 internal constant DOCKET = 51_500;
+    uint256 internal constant OPEN_AT = 38_000;
+    uint256 internal constant OPEN_SIBLING = 900;
+    uint256 internal constant PICK = 48_500;
+    /// @dev To derive the next tree, where one was passed.
+    uint256 internal constant CROSS = 13_500;
+    uint256 internal constant ELEMENT = 54_500;
+    uint256 internal constant PICK_TOTAL = 62_000;
+    uint256 internal constant ANNOUNCE = 61_500;
+    uint256 internal constant RELEASE = 83_500;
+    uint256 internal constant CLOSE = 90_000;
+    /// @dev A time-out that rejects the claim.
+    uint256 internal constant CLOSE_WON = 131_000;
+    uint256 internal constant REVEAL_ROOT = 66_500;
+    uint256 internal constant REVEAL = 39_000;
+    uint256 internal constant REVEAL_CHILD = 1_000;
+    uint256 internal constant LEAF = 51_500;
+    uint256 internal constant TOTALS = 60_000;
+    /// @dev A byte of a leaf or of states, their event included.
+    uint256 internal constant DATA_BYTE = 25;
+    uint256 internal constant TOKEN_PROOF = 230_000;
+    uint256 internal constant PIECE_PROOF = 230_000;
+    /// @dev What a proof that rejects the claim takes beyond the step's own figure.
+    uint256 internal constant WIN = 100_000;
     /// @dev A byte of calldata at EIP-7623's floor.
     uint256 internal constant BYTE = 40;
     /// @dev A schedule entry, where the program is read.
-    uint256 internal constant ENTRY = 170;
+    uint256 internal constant ENTRY = 300;
 
     /// @dev p(f) = f · 5/4: the quarter pays the tip.
     function price(uint256 baseFee, uint256 ceiling) internal pure returns (uint256) {
@@ -50,21 +58,22 @@ library GameGas {
 
     /// @dev Q: all that the submitter's side posts in one game.
     function reveals(Sizes memory s, uint256 fanout) internal pure returns (uint256) {
-        return REVEAL_ROOT - REVEAL + rounds(s, fanout) * (REVEAL + (REVEAL_CHILD << fanout)) + LEAF + 1024 * BYTE
-            + 2 * (TOTALS + s.totals * BYTE) + 3 * ENTRY * s.entries;
+        return REVEAL_ROOT - REVEAL + rounds(s, fanout) * (REVEAL + (REVEAL_CHILD << fanout)) + LEAF
+            + 1024 * DATA_BYTE + 2 * (TOTALS + s.totals * DATA_BYTE) + 3 * ENTRY * s.entries;
     }
 
-    /// @dev O: all that a challenger posts in one game, save the step.
+    /// @dev O: all that a challenger posts in one game, save the proof.
     function picks(Sizes memory s, uint256 fanout) internal pure returns (uint256) {
-        return OPEN + OPEN_SIBLING * (Merkle.clog2(s.limit) + Merkle.clog2(s.committed) + s.tensorDepth) + RELEASE
-            + rounds(s, fanout) * PICK + 2 * CROSS + ELEMENT + 1024 * BYTE + 2 * (PICK_TOTAL + s.totals * BYTE)
-            + 4 * ENTRY * s.entries + ANNOUNCE;
+        uint256 opening = OPEN + DOCKET + OPEN_AT
+            + OPEN_SIBLING * (Merkle.clog2(s.limit) + Merkle.clog2(s.committed) + s.tensorDepth);
+        return opening + rounds(s, fanout) * PICK + 2 * CROSS + ELEMENT + 1024 * DATA_BYTE
+            + 2 * (PICK_TOTAL + s.totals * DATA_BYTE) + 5 * ENTRY * s.entries + ANNOUNCE + RELEASE;
     }
 
     /// @dev The costliest proof, an answer's pieces aside.
     function proof(Sizes memory s) internal pure returns (uint256) {
         uint256 direct = (TOKEN_PROOF > PIECE_PROOF ? TOKEN_PROOF : PIECE_PROOF) + ENTRY * s.entries;
-        return s.stepGas > direct ? s.stepGas : direct;
+        return s.stepGas + WIN > direct ? s.stepGas + WIN : direct;
     }
 
     /// @dev B: the pot out of which challengers' gas is repaid.
@@ -74,7 +83,7 @@ library GameGas {
 
     /// @dev S = 2 · (B + w): half is burnt on fraud, before anything is paid.
     function submitterBond(Sizes memory s, Terms memory t, uint256 answerBytes) internal pure returns (uint256) {
-        uint256 gas = proof(s) + answerBytes * BYTE + CLOSE + picks(s, t.fanout);
+        uint256 gas = proof(s) + answerBytes * BYTE + CLOSE_WON + picks(s, t.fanout);
         return 2 * (pot(s, t) + gas * price(t.ceiling, t.ceiling) + t.incentive);
     }
 

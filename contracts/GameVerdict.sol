@@ -139,12 +139,11 @@ abstract contract GameVerdict is GameCore {
         // INVARIANT: a time-out iff elapsed > clock.
         if (used <= clock) revert ClockRunning(used, clock);
 
-        uint256 fee = GameGas.CLOSE * _price();
         if (submitters) {
-            _win(id, key, claim, g, d, fee);
+            _win(id, key, claim, g, d, GameGas.CLOSE_WON * _price());
             emit GameWon(id, key.claimId, Reason.Timeout, 0, 0);
         } else {
-            _lose(id, key, claim.submitter, g, d, fee);
+            _lose(id, key, claim.submitter, g, d, GameGas.CLOSE * _price());
         }
     }
 

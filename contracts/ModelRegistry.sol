@@ -28,6 +28,9 @@ contract ModelRegistry is IModelRegistry {
     mapping(bytes32 programHash => Published) internal published;
     mapping(address program => Sizes) internal programSizes;
     mapping(bytes32 modelId => Model) internal models;
+    /// @dev Gas of the costliest step by block and number among the block's committed instructions: eight to a word, the first in
+    /// the lowest bits; over all entries of the block.
+    mapping(address program => mapping(uint256 place => uint256 eight)) internal stepGasTable;
 
     constructor(IProgramValidator validator_, IStepCost cost_) {
         validator = validator_;
@@ -72,7 +75,7 @@ contract ModelRegistry is IModelRegistry {
             state.back = uint16(facts.back);
             s.tensorDepth = uint8(_max(s.tensorDepth, facts.tensorDepth));
             s.totals = uint32(_max(s.totals, facts.totals));
-            s.stepGas = uint32(_max(s.stepGas, cost.worst(state.program, next)));
+            s.stepGas = uint32(_max(s.stepGas, _keepSteps(p, state.program, next)));
         }
 
         state.validated = uint16(next);
@@ -160,7 +163,10 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function stepGas(address program, uint256 ordinal) external view override returns (uint256 gas) {
-        (gas,) = cost.step(program, ordinal);
+        Program memory p = ProgramLib.load(program);
+        (uint256 entry,) = ProgramLib.locateOrdinal(p, ordinal);
+        uint256 n = ordinal - ProgramLib.entryOrdinal(ProgramLib.entryWord(p, entry));
+        return uint32(stepGasTable[program][_place(p, entry, n)] >> 32 * (n % 8));
     }
 
     // Inside
@@ -189,6 +195,32 @@ contract ModelRegistry is IModelRegistry {
         }
         // The last entry ends with the sample; that is a rule of its own.
         return entry + 1 != p.entries;
+    }
+
+    /// @dev Store the gas of an entry's steps.
+    /// @return most the largest
+    function _keepSteps(Program memory p, address program, uint256 entry) private returns (uint256 most) {
+        uint32[] memory gas = cost.steps(program, entry);
+        for (uint256 n; n < gas.length;) {
+            uint256 place = _place(p, entry, n);
+            uint256 before = stepGasTable[program][place];
+            uint256 eight;
+            for (uint256 i; i < 8 && n < gas.length; (++i, ++n)) {
+                eight |= _max(gas[n], uint32(before >> 32 * i)) << 32 * i;
+                most = _max(most, gas[n]);
+            }
+            stepGasTable[program][place] = eight;
+        }
+    }
+
+    /// @dev Where committed instruction n of an entry's block is kept.
+    function _place(Program memory p, uint256 entry, uint256 n) private pure returns (uint256) {
+        uint256 ptr = p.scheduleAt + entry;
+        uint256 block_;
+        assembly ("memory-safe") {
+            block_ := byte(0, mload(ptr))
+        }
+        return block_ << 16 | n / 8;
     }
 
     function _packEndTokens(uint32[] calldata endTokens, uint32 vocabularySize)

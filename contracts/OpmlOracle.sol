@@ -32,8 +32,8 @@ contract OpmlOracle is IOpmlOracle, Ledger {
     uint256 public constant MOST_CALLBACK_GAS = 10_000_000;
     /// @dev Flat gas of finality, of a delivery without the callback, and of the answer's bytes that a token may bring
     /// along into the deposit; equal to the measured gas (a test holds them to it).
-    uint256 internal constant FINALISE = 150_000;
-    uint256 internal constant DELIVER = 80_000;
+    uint256 internal constant FINALISE = 175_000;
+    uint256 internal constant DELIVER = 90_000;
     uint256 internal constant TOKEN_BYTES = 16;
     /// @dev What `deliver` still needs beside the callback, once it is called.
     uint256 internal constant CALL_RESERVE = 60_000;

@@ -60,15 +60,19 @@ contract StepCost is IStepCost {
     }
 
     /// @inheritdoc IStepCost
-    function worst(address program, uint256 entry) external view override returns (uint256 gas) {
+    function steps(address program, uint256 entry) external view override returns (uint32[] memory gas) {
         Program memory p = ProgramLib.load(program);
-        uint256 count = ProgramLib.entryInstructions(ProgramLib.entryWord(p, entry));
+        uint256 word = ProgramLib.entryWord(p, entry);
+        uint256 count = ProgramLib.entryInstructions(word);
+        gas = new uint32[](ProgramLib.entryOrdinal(ProgramLib.entryWord(p, entry + 1)) - ProgramLib.entryOrdinal(word));
+        uint256 next;
         for (uint256 n; n < count; ++n) {
             Slot memory slot = OperandLib.slotOf(p, entry, n);
             if (slot.i.isVirtual) continue;
             Cost memory cost = _step(p, slot);
             if (cost.gas > MOST_GAS || cost.size > MOST_BYTES) revert StepTooLarge(entry, n, cost.gas, cost.size);
-            if (cost.gas > gas) gas = cost.gas;
+            // safe: below MOST_GAS
+            gas[next++] = uint32(cost.gas);
         }
     }
 

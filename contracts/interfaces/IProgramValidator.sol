@@ -40,6 +40,6 @@ interface IStepCost {
     /// Gas and witness bytes of the costliest step of committed slot `ordinal`.
     function step(address program, uint256 ordinal) external view returns (uint256 gas, uint256 witnessBytes);
 
-    /// The largest gas of a schedule entry's committed slots; reverts where one breaks rule 13.
-    function worst(address program, uint256 entry) external view returns (uint256 gas);
+    /// Gas of the costliest step of each committed slot of a schedule entry, in order; reverts where one breaks rule 13.
+    function steps(address program, uint256 entry) external view returns (uint32[] memory gas);
 }

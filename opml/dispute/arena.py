@@ -367,13 +367,13 @@ class Arena:
             case Pick():
                 return ledger.PICK
             case Leaf(data):
-                return ledger.LEAF + ledger.BYTE * len(data) + entries
+                return ledger.LEAF + ledger.DATA_BYTE * len(data) + entries
             case Element(_, data):
-                return ledger.ELEMENT + ledger.BYTE * len(data) + entries
+                return ledger.ELEMENT + ledger.DATA_BYTE * len(data) + entries
             case Totals(states):
-                return ledger.TOTALS + ledger.BYTE * len(states) + entries
+                return ledger.TOTALS + ledger.DATA_BYTE * len(states) + entries
             case PickTotal(_, _, states):
-                return ledger.PICK_TOTAL + ledger.BYTE * len(states) + entries
+                return ledger.PICK_TOTAL + ledger.DATA_BYTE * len(states) + entries
             case Announce():
                 return ledger.ANNOUNCE
             case TokenProof():

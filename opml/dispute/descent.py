@@ -63,6 +63,9 @@ def open_game(rules: Rules, docket: Docket, move: Opening, call: Call) -> tuple[
         raise errors.WrongValue(rules.bond, call.value)
 
     shapes, gas, trace_root = rules.shapes, ledger.OPEN, ZERO32
+    # A game that is over has left a bond in escrow, or a rejected claim.
+    if not docket.open_games and not docket.escrow:
+        gas += ledger.DOCKET
     game = GameState(phase=Phase.REVEAL, moved_at=call.now)
     if isinstance(move, Open):
         root = shapes.root()
@@ -70,7 +73,8 @@ def open_game(rules: Rules, docket: Docket, move: Opening, call: Call) -> tuple[
     else:
         _check_opening(rules, move)
         game, trace_root = _arrive(shapes, replace(game, word=move.node), move.cursor), move.trace_root
-        gas += ledger.OPEN_SIBLING * len(move.siblings) + ledger.CROSS + ledger.ENTRY * rules.sizes.entries
+        gas += ledger.OPEN_AT + ledger.OPEN_SIBLING * len(move.siblings)
+        gas += ledger.ENTRY * rules.sizes.entries + _crossing(rules, move.cursor)
     game, docket = repay(rules, game, docket, gas, call)
     docket = replace(docket, open_games=docket.open_games + 1)
     event = Opened(key.id, rules.claim_id, call.sender, move.salt, trace_root, game.cursor, game.word)
@@ -187,16 +191,17 @@ def pick(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Pick
         raise errors.WrongNode(game.word, root)
     below = at(game.cursor, game.height - span, game.index << span | move.i)
     _check_real(rules.shapes, below)
-    gas = ledger.PICK
-    if below.height == 0 and below.stage != Stage.TENSOR:
-        gas += ledger.CROSS
-        if rules.shapes.normal(below).stage == Stage.TENSOR:
-            gas += ledger.ENTRY * rules.sizes.entries
-    elif below.height == 0:
-        gas += ledger.CROSS
+    gas = ledger.PICK + _crossing(rules, below)
     game = _arrive(rules.shapes, replace(game, word=move.child), below)
     game, docket = repay(rules, game, docket, gas, call)
     return Outcome(game, docket, (Picked(key.id, move.i, move.child),))
+
+
+def _crossing(rules: Rules, cursor: Cursor) -> int:
+    """Gas of entering the trees below a cursor that is a leaf of its own."""
+    end = rules.shapes.normal(cursor).stage
+    gas = ledger.CROSS * (end - cursor.stage)
+    return gas + ledger.ENTRY * rules.sizes.entries * (cursor.stage < end == Stage.TENSOR)
 
 
 def leaf(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Leaf, call: Call) -> Outcome:
@@ -206,7 +211,7 @@ def leaf(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Leaf
     if len(move.data) != expected:
         raise errors.WrongLeafLength(expected, len(move.data))
     _check_leaf(game, move.data)
-    gas = ledger.LEAF + ledger.BYTE * expected + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.LEAF + ledger.DATA_BYTE * expected + ledger.ENTRY * rules.sizes.entries
     game = charge(rules, replace(game, phase=Phase.ELEMENT), gas, call)
     return Outcome(game, docket, (LeafRevealed(key.id, move.data),))
 
@@ -235,7 +240,7 @@ def element(
     else:
         target = StepTarget(game.position, game.ordinal, number, Mode.WHOLE)
         game = replace(game, phase=Phase.STEP, height=Mode.WHOLE, word=target.pack(bits))
-    gas = ledger.ELEMENT + ledger.BYTE * len(move.data) + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.ELEMENT + ledger.DATA_BYTE * len(move.data) + ledger.ENTRY * rules.sizes.entries
     game, docket = repay(rules, game, docket, gas, call)
     return Outcome(game, docket, (ElementNamed(key.id, number, bits),))
 
@@ -256,7 +261,7 @@ def totals(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: To
         raise errors.WrongStatesLength(count * cuts.state_bytes, len(move.states))
     round_number = game.height
     game = replace(game, phase=Phase.TOTAL_PICK, word=keccak256(game.word + move.states))
-    gas = ledger.TOTALS + ledger.BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.TOTALS + ledger.DATA_BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
     game = charge(rules, game, gas, call)
     return Outcome(game, docket, (TotalsPosted(key.id, round_number, move.states),))
 
@@ -273,7 +278,7 @@ def pick_total(
     posted = unpack_states(move.states, cuts.state_bytes)
     settle = _pick_outer if round_number == 1 else _pick_inner
     game = settle(game, cuts, move.j, move.before, posted)
-    gas = ledger.PICK_TOTAL + ledger.BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.PICK_TOTAL + ledger.DATA_BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
     game, docket = repay(rules, game, docket, gas, call)
     return Outcome(game, docket, (TotalPicked(key.id, round_number, move.j),))
 

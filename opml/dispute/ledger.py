@@ -12,24 +12,29 @@ from opml.dispute.totals import Dissection
 from opml.dispute.types import Terms
 from opml.vm.layout import Layout, clog2
 
-OPEN = 120_000
-OPEN_SIBLING = 1_450
-PICK = 50_000
-CROSS = 15_000
-ELEMENT = 40_000
-PICK_TOTAL = 50_000
-ANNOUNCE = 36_000
-RELEASE = 60_000
-CLOSE = 130_000
-REVEAL_ROOT = 50_000
-REVEAL = 30_000
-REVEAL_CHILD = 1_320
-LEAF = 40_000
-TOTALS = 50_000
-TOKEN_PROOF = 150_000
-PIECE_PROOF = 150_000
+OPEN = 78_000
+DOCKET = 51_500
+OPEN_AT = 38_000
+OPEN_SIBLING = 900
+PICK = 48_500
+CROSS = 13_500
+ELEMENT = 54_500
+PICK_TOTAL = 62_000
+ANNOUNCE = 61_500
+RELEASE = 83_500
+CLOSE = 90_000
+CLOSE_WON = 131_000
+REVEAL_ROOT = 66_500
+REVEAL = 39_000
+REVEAL_CHILD = 1_000
+LEAF = 51_500
+TOTALS = 60_000
+DATA_BYTE = 25
+TOKEN_PROOF = 230_000
+PIECE_PROOF = 230_000
+WIN = 100_000
 BYTE = 40
-ENTRY = 170
+ENTRY = 300
 
 DUE_UNIT = 10**9
 """Dues and charges of a game count in this many wei."""
@@ -85,31 +90,34 @@ def reveals(sizes: Sizes, fanout: int) -> int:
         - REVEAL
         + rounds(sizes, fanout) * (REVEAL + (REVEAL_CHILD << fanout))
         + LEAF
-        + 1024 * BYTE
-        + 2 * (TOTALS + sizes.totals * BYTE)
+        + 1024 * DATA_BYTE
+        + 2 * (TOTALS + sizes.totals * DATA_BYTE)
         + 3 * ENTRY * sizes.entries
     )
 
 
 def picks(sizes: Sizes, fanout: int) -> int:
-    """O: all that a challenger posts in one game, save the step."""
+    """O: all that a challenger posts in one game, save the proof."""
+    depths = clog2(sizes.limit) + clog2(sizes.committed) + sizes.tensor_depth
     return (
         OPEN
-        + OPEN_SIBLING * (clog2(sizes.limit) + clog2(sizes.committed) + sizes.tensor_depth)
-        + RELEASE
+        + DOCKET
+        + OPEN_AT
+        + OPEN_SIBLING * depths
         + rounds(sizes, fanout) * PICK
         + 2 * CROSS
         + ELEMENT
-        + 1024 * BYTE
-        + 2 * (PICK_TOTAL + sizes.totals * BYTE)
-        + 4 * ENTRY * sizes.entries
+        + 1024 * DATA_BYTE
+        + 2 * (PICK_TOTAL + sizes.totals * DATA_BYTE)
+        + 5 * ENTRY * sizes.entries
         + ANNOUNCE
+        + RELEASE
     )
 
 
 def proof(sizes: Sizes) -> int:
     """The costliest proof, an answer's pieces aside."""
-    return max(sizes.step_gas, max(TOKEN_PROOF, PIECE_PROOF) + ENTRY * sizes.entries)
+    return max(sizes.step_gas + WIN, max(TOKEN_PROOF, PIECE_PROOF) + ENTRY * sizes.entries)
 
 
 def pot(sizes: Sizes, terms: Terms) -> int:
@@ -120,7 +128,7 @@ def pot(sizes: Sizes, terms: Terms) -> int:
 
 def submitter_bond(sizes: Sizes, terms: Terms, answer_bytes: int) -> int:
     """S = 2 · (B + w) wei: half is burnt on fraud, before anything is paid."""
-    gas = proof(sizes) + answer_bytes * BYTE + CLOSE + picks(sizes, terms.fanout)
+    gas = proof(sizes) + answer_bytes * BYTE + CLOSE_WON + picks(sizes, terms.fanout)
     return 2 * (pot(sizes, terms) + gas * price(terms.ceiling, terms.ceiling) + terms.incentive)
 
 

@@ -102,11 +102,12 @@ def timeout(
     # INVARIANT: a time-out iff elapsed > clock.
     if used <= clock:
         raise errors.ClockRunning(used, clock)
-    fee = ledger.CLOSE * ledger.price(call.base_fee, rules.terms.ceiling)
+    price = ledger.price(call.base_fee, rules.terms.ceiling)
     if game.submitters_turn:
+        fee = ledger.CLOSE_WON * price
         won = GameWon(key.id, rules.claim_id, Reason.TIMEOUT, 0, 0)
         return _win(rules, key, game, docket, won, fee, call)
-    return _lose(rules, key, game, docket, fee, call)
+    return _lose(rules, key, game, docket, ledger.CLOSE * price, call)
 
 
 def release(
