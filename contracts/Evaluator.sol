@@ -339,18 +339,8 @@ library Evaluator {
             uint256 from = Openings.unitAddress(m.witness, x, flat);
             uint256 format = o.format();
             if (format < 16) {
-                uint256 bits;
-                uint256 size = x.unitBytes();
-                assembly ("memory-safe") {
-                    // Little-endian.
-                    let word := mload(from)
-                    bits := byte(0, word)
-                    if gt(size, 1) {
-                        bits := or(bits, shl(8, byte(1, word)))
-                        if gt(size, 2) { bits := or(bits, or(shl(16, byte(2, word)), shl(24, byte(3, word)))) }
-                    }
-                }
-                return load(format, bits);
+                // Little-endian; `load` takes as many of the bits as the format has.
+                return load(format, littleEndian(from));
             }
             unchecked {
                 return Quant.element(format - 16, from, flat & (UNIT - 1));
@@ -391,26 +381,28 @@ library Evaluator {
         returns (uint256 flat)
     {
         // The value of axis i, clamped below once the term's mul is known.
-        uint256 value = o.index() == ProgramLib.NO_INDEX ? 0 : read(m, f, section, o.index());
+        uint256 value;
+        if (o.index() != ProgramLib.NO_INDEX) value = read(m, f, section, o.index());
         uint256 axes = f.axes();
-        uint256 size = o.size();
-        uint256 row = o.row();
-        uint256 from = o.termsAt();
-        uint256 count = o.terms();
-        flat = o.base();
         assembly ("memory-safe") {
-            for { let end := add(from, shl(3, count)) } lt(from, end) { from := add(from, 8) } {
+            // base, termsAt, terms, row, size
+            flat := mload(add(o, 0x80))
+            let from := mload(add(o, 0xc0))
+            let row := mload(add(o, 0xe0))
+            for { let end := add(from, shl(3, mload(add(o, 0xa0)))) } lt(from, end) { from := add(from, 8) } {
                 let encoded := mload(from)
                 let axis := byte(0, encoded)
-                let mask := shr(1, shl(byte(1, encoded), 1))
-                let divisor := and(shr(224, encoded), 0xffff)
                 let factor := and(shr(192, encoded), 0xffffffff)
                 if eq(factor, 0xffffffff) { factor := row }
                 switch lt(axis, 4)
-                case 1 { flat := add(flat, mul(factor, div(xor(mload(add(axes, shl(5, axis))), mask), divisor))) }
+                case 1 {
+                    // A mask of 0, or 2^(x − 1).
+                    axis := xor(mload(add(axes, shl(5, axis))), shr(1, shl(byte(1, encoded), 1)))
+                    flat := add(flat, mul(factor, div(axis, and(shr(224, encoded), 0xffff))))
+                }
                 default {
                     // A signed integer, clamped to 0 … size / mul − 1; no mask, no division.
-                    let limit := sub(div(size, factor), 1)
+                    let limit := sub(div(mload(add(o, 0x100)), factor), 1)
                     let index := value
                     if gt(index, 0x7fffffff) { index := 0 }
                     if gt(index, limit) { index := limit }
@@ -449,11 +441,11 @@ library Evaluator {
         }
     }
 
-    /// @dev The register of stored bits.
+    /// @dev The register of stored bits, the low ones of a word of 32.
     function load(uint256 format, uint256 bits) private pure returns (uint256 register) {
         if (format == ProgramLib.OUT_F32) return Float32.canonical(bits);
-        if (format == ProgramLib.OUT_F16) return Float32.fromF16(bits);
-        if (format == ProgramLib.OUT_BF16) return Float32.fromBF16(bits);
+        if (format == ProgramLib.OUT_F16) return Float32.fromF16(bits & 0xffff);
+        if (format == ProgramLib.OUT_BF16) return Float32.fromBF16(bits & 0xffff);
         if (format == ProgramLib.OUT_I32) return bits;
         assembly ("memory-safe") {
             register := and(signextend(0, bits), 0xffffffff)

@@ -9,7 +9,7 @@ pragma solidity 0.8.37;
 /// that they can't matter, and there the exponent gap is clamped instead.
 ///
 /// An operation first tries the path of normal operands and a normal result, where a significand leads at a known bit and
-/// rounding is by constants; everything else goes to its `…Any` twin, which is right for all operands.
+/// rounding is by constants; everything else goes to `fmaAny` or `divAny`, which are right for all operands.
 ///
 /// All arithmetic is in assembly, whose operations wrap; each bound that makes that safe is stated where it is used.
 library Float32 {
@@ -105,59 +105,8 @@ library Float32 {
                 }
             }
         }
-        if (z == UNDECIDED) z = sig == 0 ? addAny(a, b) : roundPack(a & SIGN, expZ, sig);
-    }
-
-    function addAny(uint256 a, uint256 b) private pure returns (uint256 z) {
-        uint256 sign;
-        uint256 expZ;
-        uint256 sig;
-        assembly ("memory-safe") {
-            // Unpack. The operand of the larger magnitude is a, so that expA ≥ expB and the sum has a's sign.
-            let magA := and(a, 0x7fffffff)
-            let magB := and(b, 0x7fffffff)
-            if lt(magA, magB) {
-                let x := a
-                a := b
-                b := x
-                x := magA
-                magA := magB
-                magB := x
-            }
-            sign := and(a, SIGN)
-            let expA := shr(23, magA)
-            let expB := shr(23, magB)
-            switch eq(expA, 0xff)
-            case 1 {
-                // Special cases: NaN if a is one (it is the larger), or for infinities of unlike signs.
-                z := a
-                if or(gt(magA, INF), and(eq(magB, INF), iszero(eq(a, b)))) { z := NAN }
-            }
-            default {
-                // (e, fraction) with the hidden bit: mag − ((max(e, 1) − 1) << 23).
-                let sigA := sub(magA, shl(23, sub(expA, lt(0, expA))))
-                let sigB := sub(magB, shl(23, sub(expB, lt(0, expB))))
-                expA := add(expA, iszero(expA))
-                expB := add(expB, iszero(expB))
-                // Compute exactly, in units of b's last place, up to a gap of 26. Beyond it, b < 2^24 is below a
-                // quarter of the sum's last place (the sum of a < 2^24 shifted by 26 leads at bit 48 or higher: its
-                // last place is bit 25 or higher, its ties are multiples of 2^24 and a is a multiple of 2^26): any
-                // b > 0 rounds alike.
-                let gap := sub(expA, expB)
-                if gt(gap, 26) { gap := 26 }
-                expZ := sub(expA, gap)
-                sig := shl(gap, sigA)
-                switch and(xor(a, b), SIGN)
-                case 0 { sig := add(sig, sigB) }
-                default { sig := sub(sig, sigB) }
-                // 6.3: an exact zero sum of unlike signs is +0; of like signs it keeps the sign.
-                if iszero(sig) { z := and(a, and(b, SIGN)) }
-                // Scaled so that roundPack has a bit to round: sig < 2^51.
-                sig := shl(24, sig)
-                expZ := sub(expZ, 24)
-            }
-        }
-        if (sig != 0) z = roundPack(sign, expZ, sig);
+        // Of other numbers: a · 1 + b, rounded once.
+        if (z == UNDECIDED) z = sig == 0 ? fmaAny(a, ONE, b) : roundPack(a & SIGN, expZ, sig);
     }
 
     function sub(uint256 a, uint256 b) internal pure returns (uint256) {
@@ -182,35 +131,8 @@ library Float32 {
                 }
             }
         }
-        if (z == UNDECIDED) z = mulAny(a, b);
-    }
-
-    function mulAny(uint256 a, uint256 b) private pure returns (uint256 z) {
-        uint256 sign;
-        uint256 expZ;
-        uint256 sig;
-        assembly ("memory-safe") {
-            sign := and(xor(a, b), SIGN)
-            a := and(a, 0x7fffffff)
-            b := and(b, 0x7fffffff)
-            let expA := shr(23, a)
-            let expB := shr(23, b)
-            // Both normal: the exponent minus one is below 254 (0 and 255 fall out on either side).
-            switch or(eq(expA, 0xff), eq(expB, 0xff))
-            case 1 {
-                // 7.2 b: zero times infinity is NaN.
-                z := or(sign, INF)
-                if or(or(gt(a, INF), gt(b, INF)), or(iszero(a), iszero(b))) { z := NAN }
-            }
-            default {
-                // The product is below 2^48; scaled so that roundPack has a bit to round.
-                sig := mul(sub(a, shl(23, sub(expA, lt(0, expA)))), sub(b, shl(23, sub(expB, lt(0, expB)))))
-                sig := shl(24, sig)
-                expZ := sub(add(add(expA, iszero(expA)), add(expB, iszero(expB))), 174)
-                if iszero(sig) { z := sign }
-            }
-        }
-        if (sig != 0) z = roundPack(sign, expZ, sig);
+        // Of other numbers: a · b + 0, the zero of the sign that an exact zero product has.
+        if (z == UNDECIDED) z = fmaAny(a, b, (a ^ b) & SIGN);
     }
 
     /// @notice a · b + c, rounded once.

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Merkle} from "./Merkle.sol";
 import {Openings, Witness} from "./Openings.sol";
-import {Instr, Program, ProgramLib} from "./ProgramLib.sol";
+import {Program, ProgramLib} from "./ProgramLib.sol";
 import {Frame, FrameFields, Operand, OperandFields, Tensor} from "./Records.sol";
 
 /// @dev One step: a program at one position, with a witness.
@@ -75,28 +75,33 @@ library Frames {
                 known = f.next();
             }
             (uint256 from,) = ProgramLib.instrRow(entry, number);
-            Instr memory i = ProgramLib.decode(from);
+            uint256 word;
+            assembly ("memory-safe") {
+                word := mload(from)
+            }
             f = Frame.wrap(allocate(FrameFields.SIZE));
+            uint256 fold = (word >> 240) & 7;
+            bool two = (word >> 246) & 1 != 0;
             f.put(0, slot);
-            f.put(1, i.fold);
-            f.put(2, i.out);
-            f.put(3, i.two ? 1 : 0);
-            f.put(4, i.fold == ProgramLib.FOLD_NONE ? 0 : i.two || i.fold == ProgramLib.FOLD_ARGMAX ? 2 : 1);
-            f.put(5, i.a0);
-            f.put(6, i.b0);
-            f.put(7, i.a1);
-            f.put(8, i.b1);
-            f.put(9, i.rows);
-            f.put(10, ProgramLib.extent(i.cols, m.t));
-            f.put(11, ProgramLib.extent(i.k, m.t));
-            f.put(12, i.bodyOperands);
-            f.put(13, i.bodyOps);
-            f.put(14, i.finishOps);
-            f.put(17, i.operands);
+            f.put(1, fold);
+            f.put(2, (word >> 243) & 7);
+            f.put(3, two ? 1 : 0);
+            f.put(4, fold == ProgramLib.FOLD_NONE ? 0 : two || fold == ProgramLib.FOLD_ARGMAX ? 2 : 1);
+            f.put(5, (word >> 200) & 0xff);
+            f.put(6, (word >> 192) & 0xff);
+            f.put(7, (word >> 184) & 0xff);
+            f.put(8, (word >> 176) & 0xff);
+            f.put(9, (word >> 128) & 0xffffffff);
+            f.put(10, ProgramLib.extent((word >> 96) & 0xffffffff, m.t));
+            f.put(11, ProgramLib.extent((word >> 64) & 0xffffffff, m.t));
+            f.put(12, (word >> 224) & 0xff);
+            f.put(13, (word >> 216) & 0xff);
+            f.put(14, (word >> 208) & 0xff);
+            f.put(17, (word >> 232) & 0xff);
             addRegisters(m, f);
-            from = readOperands(m, f, entry, number, i);
+            from = readOperands(m, f, entry, number, from + ProgramLib.INSTR_BYTES);
             f.put(15, from);
-            f.put(16, from + 4 * i.bodyOps);
+            f.put(16, from + 4 * f.bodyOps());
             f.put(23, m.frames);
             m.frames = Frame.unwrap(f);
         }
@@ -127,26 +132,25 @@ library Frames {
     }
 
     /// @dev Decode the operands; returns the memory address after them.
-    function readOperands(Machine memory m, Frame f, uint256 entry, uint256 number, Instr memory i)
+    function readOperands(Machine memory m, Frame f, uint256 entry, uint256 number, uint256 from)
         private
         pure
-        returns (uint256 from)
+        returns (uint256)
     {
         unchecked {
-            uint256 count = i.operands;
+            uint256 count = f.operands();
             uint256 record = allocate(OperandFields.SIZE * count);
             f.put(18, record);
-            from = i.operandsAt;
             // Bit n: body operand n may change with k.
             uint256 varying;
-            bool plain = i.fold == ProgramLib.FOLD_DOT && i.bodyOps == 0;
+            bool plain = f.fold() == ProgramLib.FOLD_DOT && f.bodyOps() == 0;
             bool windows;
             for (uint256 n; n < count; ++n) {
                 Operand o = Operand.wrap(record);
                 record += OperandFields.SIZE;
                 uint256 along;
                 (from, along) = readOperand(m, o, entry, number, from);
-                if (n >= i.bodyOperands) continue;
+                if (n >= f.bodyOperands()) continue;
                 uint256 index = o.index();
                 bool indexVaries = index != ProgramLib.NO_INDEX && (varying >> index) & 1 != 0;
                 if (along != 0 || o.kind() == WINDOW_K || indexVaries) varying |= 1 << n;
@@ -159,6 +163,7 @@ library Frames {
             }
             f.put(21, plain ? 1 : 0);
             f.put(22, windows ? 1 : 0);
+            return from;
         }
     }
 

@@ -148,10 +148,10 @@ library Openings {
         }
         if (found != 0) return x;
         assembly ("memory-safe") {
-            mstore(0x40, add(x, 0x1a0))
-            // perRow; root, runs, lastRun: nothing yet; next.
+            mstore(0x40, add(x, 0x200))
+            // perRow; root, runs, lastRun and the run opened last: nothing yet; next.
             mstore(add(x, 0xc0), shr(8, add(mload(add(x, 0x60)), 255)))
-            calldatacopy(add(x, 0x120), calldatasize(), 0x60)
+            calldatacopy(add(x, 0x120), calldatasize(), 0xe0)
             mstore(add(x, 0x180), mload(head))
             mstore(head, x)
         }
@@ -163,9 +163,18 @@ library Openings {
     // Elements ------------------------------------------------------------------------------------------------------
 
     /// @notice Memory address of the unit that holds a flat element; its leaf is opened if no run holds it.
-    function unitAddress(Witness memory w, Tensor x, uint256 element) internal pure returns (uint256) {
-        uint256 leaf = leafOf(x, element);
-        return unitIn(x, need(w, x, leaf, leaf), element);
+    function unitAddress(Witness memory w, Tensor x, uint256 element) internal pure returns (uint256 from) {
+        // Most reads are of the run that was opened last.
+        assembly ("memory-safe") {
+            if lt(sub(element, mload(add(x, 0x1a0))), mload(add(x, 0x1c0))) {
+                // base + element / unit · unitBytes
+                from := add(mload(add(x, 0x1e0)), mul(div(element, mload(add(x, 0x80))), mload(add(x, 0xa0))))
+            }
+        }
+        if (from == 0) {
+            uint256 leaf = leafOf(x, element);
+            from = unitIn(x, need(w, x, leaf, leaf), element);
+        }
     }
 
     /// @notice Memory address of the unit that holds a flat element, in a run that holds it.
@@ -209,9 +218,13 @@ library Openings {
     function open(Witness memory w, Tensor x, uint256 first, uint256 last) private pure returns (uint256 run) {
         uint256 data;
         unchecked {
-            uint256 offset = offsetOf(x, first);
-            uint256 size = offsetOf(x, last) + sizeOf(x, last) - offset;
+            uint256 element = elementOf(x, first);
+            uint256 count = elementOf(x, last) + elementsIn(x, last) - element;
+            uint256 size = bytesOf(x, count);
+            uint256 offset = bytesOf(x, element);
             uint256 from = w.next;
+            x.put(13, element);
+            x.put(14, count);
             assembly ("memory-safe") {
                 run := mload(0x40)
                 // A word before the bytes, for the tag, and one after them, so that whole words can be read.
@@ -223,6 +236,7 @@ library Openings {
                 mstore(add(run, 0x60), 0)
                 calldatacopy(data, from, size)
             }
+            x.put(15, data - offset);
             w.next = from + size;
         }
         uint256 found = uint256(rootOfRun(w, x, first, last, data));
@@ -232,7 +246,7 @@ library Openings {
             x.put(9, found);
             x.put(10, run);
         } else {
-            if (x.root() != found) revert WrongRoot(x.forest(), x.name(), x.position(), bytes32(x.root()), bytes32(found));
+            check(x, bytes32(x.root()), bytes32(found));
             uint256 lastRun = x.lastRun();
             assembly ("memory-safe") {
                 mstore(add(lastRun, 0x60), run)
@@ -241,20 +255,25 @@ library Openings {
         x.put(11, run);
     }
 
-    /// @dev Where a leaf starts in the tensor's stored bytes.
-    function offsetOf(Tensor x, uint256 leaf) private pure returns (uint256) {
+    /// @dev The flat element that a leaf starts with.
+    function elementOf(Tensor x, uint256 leaf) private pure returns (uint256) {
         unchecked {
             uint256 row = leaf / x.perRow();
-            uint256 element = row * x.length() + ((leaf - row * x.perRow()) << 8);
-            return element / x.unit() * x.unitBytes();
+            return row * x.length() + ((leaf - row * x.perRow()) << 8);
         }
     }
 
-    /// @dev Bytes of a leaf: 256 elements, or what is left of its row.
-    function sizeOf(Tensor x, uint256 leaf) private pure returns (uint256) {
+    /// @dev Elements of a leaf: 256, or what is left of its row.
+    function elementsIn(Tensor x, uint256 leaf) private pure returns (uint256 elements) {
         unchecked {
-            uint256 elements = x.length() - (leaf % x.perRow() << 8);
+            elements = x.length() - (leaf % x.perRow() << 8);
             if (elements > 256) elements = 256;
+        }
+    }
+
+    /// @dev Stored bytes of whole units of elements.
+    function bytesOf(Tensor x, uint256 elements) private pure returns (uint256) {
+        unchecked {
             return elements / x.unit() * x.unitBytes();
         }
     }
@@ -276,7 +295,7 @@ library Openings {
                 row := add(mload(0x40), 0x20)
             }
             for (uint256 leaf = first; leaf <= last; ++leaf) {
-                uint256 size = sizeOf(x, leaf);
+                uint256 size = bytesOf(x, elementsIn(x, leaf));
                 assembly ("memory-safe") {
                     // The tag goes to the byte before the leaf, for as long as it is hashed.
                     let before := sub(data, 0x20)
@@ -351,7 +370,11 @@ library Openings {
         } else {
             expected = x.forest() == PROMPT ? w.promptRoot : w.outputRoot;
         }
-        if (node != expected) revert WrongRoot(x.forest(), x.name(), x.position(), expected, node);
+        check(x, expected, node);
+    }
+
+    function check(Tensor x, bytes32 expected, bytes32 found) private pure {
+        if (found != expected) revert WrongRoot(x.forest(), x.name(), x.position(), expected, found);
     }
 
     /// @notice The root above a node, its siblings consumed from the witness, lowest first.

@@ -16,7 +16,7 @@ type Operand is uint256;
 type Frame is uint256;
 
 library TensorFields {
-    uint256 internal constant SIZE = 0x1a0;
+    uint256 internal constant SIZE = 0x200;
 
     function forest(Tensor x) internal pure returns (uint256 v) {
         assembly ("memory-safe") {
@@ -100,6 +100,26 @@ library TensorFields {
     function next(Tensor x) internal pure returns (uint256 v) {
         assembly ("memory-safe") {
             v := mload(add(x, 0x180))
+        }
+    }
+
+    /// @dev Elements held by the run opened last: the first one, and how many.
+    function hotFirst(Tensor x) internal pure returns (uint256 v) {
+        assembly ("memory-safe") {
+            v := mload(add(x, 0x1a0))
+        }
+    }
+
+    function hotCount(Tensor x) internal pure returns (uint256 v) {
+        assembly ("memory-safe") {
+            v := mload(add(x, 0x1c0))
+        }
+    }
+
+    /// @dev The base of that run.
+    function hotBase(Tensor x) internal pure returns (uint256 v) {
+        assembly ("memory-safe") {
+            v := mload(add(x, 0x1e0))
         }
     }
 

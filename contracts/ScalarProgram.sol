@@ -7,48 +7,50 @@ import {Float32} from "./Float32.sol";
 /// @notice Registers are words in memory, register n at `regs + 32 n`; constant n of the pool is at `regs + 32 (128 + n)`,
 /// so that an operand number needs no distinction.
 library ScalarProgram {
-    error NoOperation(uint256 op);
-
     /// @dev Words of a register file: 128 registers, then the pool.
     uint256 internal constant POOL = 128;
 
     /// @notice Run `count` operations of 4 bytes (op a b c) at memory address `code`; each appends one register, the first
     /// at number `first`. Returns the last register's value.
     function run(uint256 code, uint256 count, uint256 regs, uint256 first) internal pure returns (uint256 z) {
-        uint256 to = regs + (first << 5);
-        uint256 end = code + (count << 2);
+        uint256 to;
+        uint256 end;
+        assembly ("memory-safe") {
+            to := add(regs, shl(5, first))
+            end := add(code, shl(2, count))
+        }
         while (code != end) {
-            uint256 op;
+            uint256 word;
             uint256 a;
             uint256 b;
-            uint256 c;
             assembly ("memory-safe") {
-                let word := mload(code)
-                op := byte(0, word)
+                word := mload(code)
+                code := add(code, 4)
                 a := mload(add(regs, shl(5, byte(1, word))))
                 b := mload(add(regs, shl(5, byte(2, word))))
-                c := byte(3, word)
-                code := add(code, 4)
+                // c is read only where the operation has one: fma (5) and sel (25).
             }
-            if (op == 5) {
-                assembly ("memory-safe") {
-                    c := mload(add(regs, shl(5, c)))
-                }
-                z = Float32.fma(a, b, c);
-            } else if (op < 15) {
-                z = floating(op, a, b);
-            } else {
-                if (op == 25) {
-                    assembly ("memory-safe") {
-                        c := mload(add(regs, shl(5, c)))
-                    }
-                }
+            uint256 op = word >> 248;
+            if (op > 14) {
+                uint256 c;
+                if (op == 25) c = third(regs, word);
                 z = integer(op, a, b, c);
+            } else if (op == 5) {
+                z = Float32.fma(a, b, third(regs, word));
+            } else {
+                z = floating(op, a, b);
             }
             assembly ("memory-safe") {
                 mstore(to, z)
                 to := add(to, 0x20)
             }
+        }
+    }
+
+    /// @dev Register c of an operation.
+    function third(uint256 regs, uint256 word) private pure returns (uint256 c) {
+        assembly ("memory-safe") {
+            c := mload(add(regs, shl(5, byte(3, word))))
         }
     }
 
@@ -76,25 +78,31 @@ library ScalarProgram {
         return op == 13 ? Float32.fromInt(a) : Float32.toInt(a);
     }
 
-    /// @dev Operations 15 … 25.
+    /// @dev Operations 15 … 25, found by halving.
     function integer(uint256 op, uint256 a, uint256 b, uint256 c) private pure returns (uint256 z) {
-        if (op > 25) revert NoOperation(op);
         assembly ("memory-safe") {
             switch lt(op, 19)
             case 1 {
-                switch op
-                case 15 { z := and(add(a, b), 0xffffffff) }
-                case 16 { z := and(sub(a, b), 0xffffffff) }
-                case 17 { z := and(mul(a, b), 0xffffffff) }
-                default { z := shr(32, mul(a, b)) }
+                switch lt(op, 17)
+                case 1 {
+                    // isub: b negated
+                    if eq(op, 16) { b := sub(0, b) }
+                    z := and(add(a, b), 0xffffffff)
+                }
+                default {
+                    z := mul(a, b)
+                    // imulhi: the upper half
+                    if eq(op, 18) { z := shr(32, z) }
+                    z := and(z, 0xffffffff)
+                }
             }
             default {
                 switch lt(op, 22)
                 case 1 {
                     switch op
-                    case 19 { z := and(a, b) }
+                    case 21 { z := xor(a, b) }
                     case 20 { z := or(a, b) }
-                    default { z := xor(a, b) }
+                    default { z := and(a, b) }
                 }
                 default {
                     switch op
