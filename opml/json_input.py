@@ -1,7 +1,7 @@
 """JSON from files that others wrote.
 
-The standard parser recurses; once a library has raised the recursion limit (py-evm does), a file of brackets overflows
-the stack of the process instead of raising `RecursionError`.
+The standard parser recurses. Once a library has raised the recursion limit (py-evm does), a file of brackets
+overflows the stack of the process instead of raising `RecursionError`.
 """
 
 from __future__ import annotations
