@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Merkle} from "./Merkle.sol";
 import {Openings, Witness} from "./Openings.sol";
 import {Program, ProgramLib} from "./ProgramLib.sol";
 import {Frame, FrameFields, Operand, OperandFields, Tensor} from "./Records.sol";
@@ -41,9 +40,9 @@ library Frames {
     function start(Machine memory m) internal pure {
         Program memory p = m.program;
         Witness memory w = m.witness;
-        w.positionDepth = Merkle.clog2(p.committed);
-        w.traceDepth = Merkle.clog2(p.limit);
-        w.weightsDepth = p.weights == 0 ? 0 : Merkle.clog2(p.weights);
+        w.slotCount = p.committed;
+        w.positionCount = p.limit;
+        w.weightCount = p.weights;
         uint256 pool;
         uint256 from = p.poolAt;
         uint256 count = p.poolCount;

@@ -27,10 +27,10 @@ library Merkle {
     /// @dev keccak256(0x00): a leaf that is not there.
     bytes32 internal constant EMPTY = 0xbc36789e7a1e281436464229828f817d6612f7b477d66591ff96a9e064bcc98a;
 
-    /// @notice The least d with 2^d ≥ n, for n ≥ 1.
+    /// @notice The least d with 2^d ≥ n; 0 for n = 0.
     function clog2(uint256 n) internal pure returns (uint256 d) {
         assembly ("memory-safe") {
-            n := sub(n, 1)
+            n := sub(n, lt(0, n))
             d := shl(5, lt(0xffffffff, n))
             d := or(d, shl(4, lt(0xffff, shr(d, n))))
             d := or(d, shl(3, lt(0xff, shr(d, n))))

@@ -14,9 +14,10 @@ struct Witness {
     bytes32 traceRoot;
     bytes32 promptRoot;
     bytes32 outputRoot;
-    uint256 positionDepth;
-    uint256 traceDepth;
-    uint256 weightsDepth;
+    /// Leaves of the trees of a position, of the trace, of the weights.
+    uint256 slotCount;
+    uint256 positionCount;
+    uint256 weightCount;
     /// Position roots that were opened: a list of (t, root, next) in memory.
     uint256 positions;
     /// Memory address of the heads of `BUCKETS` lists of tensors.
@@ -343,7 +344,7 @@ library Openings {
     function climb(Witness memory w, Tensor x, bytes32 node) private pure {
         bytes32 expected;
         if (x.forest() == TRACE) {
-            node = path(w, Merkle.NODE_POSITION, x.name(), node, w.positionDepth);
+            node = path(w, Merkle.NODE_POSITION, x.name(), node, w.slotCount);
             uint256 t = x.position();
             uint256 known = w.positions;
             assembly ("memory-safe") {
@@ -361,11 +362,11 @@ library Openings {
                     mstore(add(opened, 0x40), known)
                 }
                 w.positions = opened;
-                node = path(w, Merkle.NODE_TRACE, t, node, w.traceDepth);
+                node = path(w, Merkle.NODE_TRACE, t, node, w.positionCount);
                 expected = w.traceRoot;
             }
         } else if (x.forest() == WEIGHTS) {
-            node = path(w, Merkle.NODE_WEIGHTS, x.name(), node, w.weightsDepth);
+            node = path(w, Merkle.NODE_WEIGHTS, x.name(), node, w.weightCount);
             expected = w.weightsRoot;
         } else {
             expected = x.forest() == PROMPT ? w.promptRoot : w.outputRoot;
@@ -377,12 +378,13 @@ library Openings {
         if (found != expected) revert WrongRoot(x.forest(), x.name(), x.position(), expected, found);
     }
 
-    /// @notice The root above a node, its siblings consumed from the witness, lowest first.
-    function path(Witness memory w, uint256 tag, uint256 index, bytes32 node, uint256 depth)
+    /// @notice The root above a leaf's node in a tree of `count` leaves, its siblings consumed from the witness, lowest first.
+    function path(Witness memory w, uint256 tag, uint256 index, bytes32 node, uint256 count)
         internal
         pure
         returns (bytes32)
     {
+        uint256 depth = Merkle.clog2(count);
         uint256 next = w.next;
         assembly ("memory-safe") {
             let free := mload(0x40)

@@ -13,16 +13,16 @@ import {Frame, Tensor} from "./Records.sol";
 /// @notice Nothing is taken from the prover that can be derived. A witness that isn't exactly the one that the step consumes
 /// reverts, and so decides nothing.
 contract StepVerifier is IStepVerifier {
-    error NoMode(uint8 mode);
-    error NoChunk(uint32 lo, uint32 hi, uint256 extent);
-    error NoElement(uint32 element, uint256 count);
+    error NoMode(uint256 mode);
+    error NoChunk(uint256 lo, uint256 hi, uint256 extent);
+    error NoElement(uint256 element, uint256 count);
     error NoOutput(uint32 j, uint256 count);
     error NoLength(uint32 j, uint256 bytes_);
     error WrongPiece(bytes32 expected, bytes32 found);
 
-    uint8 private constant WHOLE = 0;
-    uint8 private constant CHUNK = 1;
-    uint8 private constant FINISH = 2;
+    uint256 private constant WHOLE = 0;
+    uint256 private constant CHUNK = 1;
+    uint256 private constant FINISH = 2;
 
     /// @inheritdoc IStepVerifier
     function step(StepContext calldata context, StepTarget calldata target, bytes calldata witness)
@@ -32,30 +32,36 @@ contract StepVerifier is IStepVerifier {
         returns (uint64 result)
     {
         Machine memory m = _machine(context, witness);
-        m.t = target.position;
-        Frame f = Frames.ofOrdinal(m, target.ordinal);
-        if (target.element >= f.rows() * f.cols()) revert NoElement(target.element, f.rows() * f.cols());
+        m.t = _small(target, 0);
+        Frame f = Frames.ofOrdinal(m, _small(target, 1));
+        uint256 element = _small(target, 2);
+        uint256 mode = _small(target, 3);
+        uint256 s0;
+        uint256 s1;
+        unchecked {
+            // Shapes are below 2^31.
+            if (element >= f.rows() * f.cols()) revert NoElement(element, f.rows() * f.cols());
+        }
+        Frames.place(f, element);
         // Two accumulators, or value ‖ index: the first one on top.
-        bool two = f.accumulators() == 2;
-        if (target.mode == CHUNK) {
+        uint256 low = f.accumulators() == 2 ? 32 : 0;
+        (s0, s1) = _unpack(target.priorTotal, low);
+        if (mode == CHUNK) {
+            uint256 lo = _small(target, 4);
+            uint256 hi = _small(target, 5);
             // INVARIANT: a chunk is of the fold, in whole units.
-            if (
-                target.lo >= target.hi || target.hi > f.k()
-                    || (f.fold() == ProgramLib.FOLD_QDOT && (target.lo | target.hi) & 31 != 0)
-            ) revert NoChunk(target.lo, target.hi, f.k());
-            Frames.place(f, target.element);
-            (uint256 total0, uint256 total1) = _unpack(target.priorTotal, two);
-            (uint256 acc0, uint256 acc1) = _unpack(target.priorAcc, two);
-            (total0, total1) = Evaluator.fold(m, f, target.lo, target.hi, total0, total1, acc0, acc1);
-            result = uint64(two ? total0 << 32 | total1 : total0);
-        } else if (target.mode == FINISH) {
-            Frames.place(f, target.element);
-            (uint256 total0, uint256 total1) = _unpack(target.priorTotal, two);
-            result = uint64(Evaluator.finish(m, f, total0, total1));
-        } else if (target.mode == WHOLE) {
-            result = uint64(Evaluator.element(m, f, target.element));
+            if (lo >= hi || hi > f.k() || (f.fold() == ProgramLib.FOLD_QDOT && (lo | hi) & 31 != 0)) {
+                revert NoChunk(lo, hi, f.k());
+            }
+            (uint256 acc0, uint256 acc1) = _unpack(target.priorAcc, low);
+            (s0, s1) = Evaluator.fold(m, f, lo, hi, s0, s1, acc0, acc1);
+            result = uint64(low == 0 ? s0 : s0 << 32 | s1);
+        } else if (mode == FINISH) {
+            result = uint64(Evaluator.finish(m, f, s0, s1));
+        } else if (mode == WHOLE) {
+            result = uint64(Evaluator.element(m, f, element));
         } else {
-            revert NoMode(target.mode);
+            revert NoMode(mode);
         }
         Openings.close(m.witness);
     }
@@ -119,8 +125,19 @@ contract StepVerifier is IStepVerifier {
         m.params = context.params;
     }
 
-    function _unpack(uint64 state, bool two) private pure returns (uint256, uint256) {
-        return two ? (state >> 32, state & 0xffffffff) : (state & 0xffffffff, 0);
+    /// @dev Field n of a target, one of the u32 and u8 fields.
+    function _small(StepTarget calldata target, uint256 n) private pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := and(calldataload(add(target, shl(5, n))), 0xffffffff)
+        }
+    }
+
+    /// @dev The registers of a state of one (`low` is 0) or two.
+    function _unpack(uint64 state, uint256 low) private pure returns (uint256 s0, uint256 s1) {
+        assembly ("memory-safe") {
+            s0 := and(shr(low, state), 0xffffffff)
+            s1 := mul(and(state, 0xffffffff), lt(0, low))
+        }
     }
 
     /// @dev Consume `length u16 ‖ bytes` of the token's piece and the siblings that prove it.
@@ -132,10 +149,12 @@ contract StepVerifier is IStepVerifier {
             piece.length := shr(240, calldataload(next))
             piece.offset := add(next, 2)
         }
-        if (next + 2 + piece.length > w.end) revert Openings.WitnessLength(w.end - w.from, next + 2 + piece.length - w.from);
-        w.next = next + 2 + piece.length;
-        depth = (w.end - w.next) / 32;
-        node = Openings.path(w, Merkle.NODE_VOCABULARY, token, Merkle.leaf(Merkle.LEAF_PIECE, piece), depth);
+        // Unchecked: calldata offsets. A piece that ends beyond the witness is refused with what follows.
+        unchecked {
+            w.next = next + 2 + piece.length;
+            if (w.next < w.end) depth = (w.end - w.next) >> 5;
+        }
+        node = Openings.path(w, Merkle.NODE_VOCABULARY, token, Merkle.leaf(Merkle.LEAF_PIECE, piece), 1 << depth);
         if (node != vocabularyRoot) revert WrongPiece(vocabularyRoot, node);
     }
 
