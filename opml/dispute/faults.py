@@ -217,7 +217,7 @@ def _product_row(last: bool) -> Callable[[Scenario, str], Cheat]:
 
 
 def _bent_sum(*names: str) -> Callable[[Scenario, str], Cheat]:
-    """A sum over positions that goes wrong, at the last position, which has the most predecessors."""
+    """A sum that goes wrong in its first block, at the last position, which has the most predecessors."""
 
     def plant_it(s: Scenario, name: str) -> Cheat:
         return _bent(s, name, _slot(s.layout, *names), 0)
@@ -448,7 +448,7 @@ FAULTS: Mapping[str, tuple[str, Callable[[Scenario, str], Cheat]]] = {
     "embedding": ("embedding row of another token", _embedding_row),
     "prompt": ("token sequence that isn't the request's prompt", _other_prompt),
     "weight": ("one bit of a weight", _weight_bit),
-    "norm": ("sum of a norm", _sign_of("rms", "norm")),
+    "norm": ("sum of a norm", _bent_sum("rms", "norm")),
     "virtual": ("a virtual tensor, seen through its readers", _sign_of("score", "logits")),
     "activation-q": ("quantised activation", _sign_of("q8", "attn_norm.q", "ffn_norm.q", "q8.q")),
     "activation-d": ("scale of quantised activations", _sign_of("d")),
@@ -461,7 +461,7 @@ FAULTS: Mapping[str, tuple[str, Callable[[Scenario, str], Cheat]]] = {
     "score": ("attention score", _sign_of("score")),
     "softmax-max": ("maximum of the soft-max", _sign_of("score.max")),
     "softmax-exp": ("exponential of the soft-max", _sign_of("score.exp")),
-    "softmax-sum": ("sum of the soft-max", _sign_of("score.sum")),
+    "softmax-sum": ("sum of the soft-max", _bent_sum("score.sum")),
     "value-sum": ("sum of values over many predecessors", _bent_sum("attn")),
     "key": ("key taken from another position", _moved("k")),
     "value": ("value taken from another position", _moved("v")),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from opml.dispute.cursor import Shapes, at
+from opml.dispute.folds import FoldWalker
 from opml.dispute.nodes import MixedNodes, Nodes, TraceNodes
 from opml.dispute.totals import Chunk, Dissection, pack_state
 from opml.dispute.verifier import (
@@ -39,7 +40,7 @@ class Own:
     """A player's own computation over a claim's tokens.
 
     `nodes` is the commitment that the player stands for: that of `trace`, or for a cheat another one.
-    `fold_states` may be a faster engine's; the default walks the fold scalar by scalar.
+    `fold_states` may be a faster engine's than `FoldWalker`.
     """
 
     trace: Trace
@@ -47,18 +48,22 @@ class Own:
     trees: TraceTrees
     shapes: Shapes
     vocabulary: Vocabulary
-    fold_states: FoldStates
+    fold_states: FoldStates | None = None
 
     @staticmethod
     def of(trace: Trace, vocabulary: Vocabulary, fold_states: FoldStates | None = None) -> Own:
         """The computation behind an honest trace."""
         shapes = Shapes(trace.layout, trace.prompt_length, len(trace.tokens) - 1)
         nodes = TraceNodes(trace, shapes)
-        return Own(trace, nodes, nodes.trees, shapes, vocabulary, fold_states or walk_states)
+        return Own(trace, nodes, nodes.trees, shapes, vocabulary, fold_states)
 
     @cached_property
     def trace_root(self) -> bytes:
         return self.nodes.node(self.shapes.root())
+
+    @cached_property
+    def _folds(self) -> FoldWalker:
+        return FoldWalker(self.trace)
 
     def totals(self, t: int, ordinal: int, element: int) -> tuple[int, ...]:
         """The states of round 1, packed."""
@@ -78,7 +83,10 @@ class Own:
     def _states(
         self, t: int, ordinal: int, element: int, chunks: Sequence[Chunk], start: State
     ) -> tuple[int, ...]:
-        states = self.fold_states(self.trace, t, ordinal, element, chunks, start)
+        if self.fold_states is not None:
+            states = self.fold_states(self.trace, t, ordinal, element, chunks, start)
+        else:
+            states = self._folds.states(t, ordinal, element, chunks, start)
         return tuple(pack_state(state) for state in states)
 
     def _cuts(self, t: int, ordinal: int) -> Dissection:
