@@ -21,9 +21,9 @@ library GameGas {
     uint256 internal constant PICK_TOTAL = 62_000;
     uint256 internal constant ANNOUNCE = 61_500;
     uint256 internal constant RELEASE = 83_500;
-    uint256 internal constant CLOSE = 90_000;
+    uint256 internal constant CLOSE = 105_000;
     /// @dev A time-out that rejects the claim.
-    uint256 internal constant CLOSE_WON = 131_000;
+    uint256 internal constant CLOSE_WON = 160_000;
     uint256 internal constant REVEAL_ROOT = 66_500;
     uint256 internal constant REVEAL = 39_000;
     uint256 internal constant REVEAL_CHILD = 1_000;
@@ -35,6 +35,8 @@ library GameGas {
     uint256 internal constant PIECE_PROOF = 230_000;
     /// @dev What a proof that rejects the claim takes beyond the step's own figure.
     uint256 internal constant WIN = 100_000;
+    /// @dev The same of a step that comes after another game has rejected the claim.
+    uint256 internal constant LATE = 40_000;
     /// @dev A byte of calldata at EIP-7623's floor.
     uint256 internal constant BYTE = 40;
     /// @dev A schedule entry, where the program is read.

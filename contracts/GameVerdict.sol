@@ -67,7 +67,8 @@ abstract contract GameVerdict is GameCore {
 
         if (d.rejectedAt != 0) {
             // Correct, but another game was faster: recorded and repaid.
-            _release(id, key, g, d, registry.stepGas(_program(key.claimId), g.ordinal));
+            uint256 gas = registry.stepGas(_program(key.claimId), g.ordinal);
+            _release(id, key, g, d, gas + GameGas.LATE);
         } else {
             _win(id, key, claim, g, d, 0);
             emit GameWon(id, key.claimId, Reason.Step, computed, target.claimed);

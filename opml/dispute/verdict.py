@@ -56,7 +56,7 @@ def step(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Step
     if computed == claimed:
         raise errors.NotFraud(computed)
     if docket.rejected_at:
-        return _release(rules, key, game, docket, rules.step_gas(game.ordinal), call)
+        return _release(rules, key, game, docket, rules.step_gas(game.ordinal) + ledger.LATE, call)
     won = GameWon(key.id, rules.claim_id, Reason.STEP, computed, claimed)
     return _win(rules, key, game, docket, won, 0, call)
 

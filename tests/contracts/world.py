@@ -335,16 +335,18 @@ class Posted:
     def descend(self, key: Key, spot: Spot, stop: Phase = Phase.STEP) -> list[Receipt]:
         """Honest moves of both sides towards an element, until the phase is `stop` or totals are due."""
         receipts = []
-        while (phase := self.phase(key)) not in (stop, Phase.TOTALS, Phase.STEP):
-            if phase == Phase.REVEAL:
-                receipts.append(self.reveal(key))
-            elif phase == Phase.PICK:
-                receipts.append(self.pick_towards(key, spot))
-            elif phase == Phase.LEAF:
-                receipts.append(self.leaf(key))
-            else:
-                receipts.append(self.name(key, spot))
+        while self.phase(key) not in (stop, Phase.TOTALS, Phase.STEP):
+            receipts += self.descend_once(key, spot)
         return receipts
+
+    def descend_once(self, key: Key, spot: Spot) -> list[Receipt]:
+        """The next honest move towards an element."""
+        phase = self.phase(key)
+        if phase == Phase.REVEAL:
+            return [self.reveal(key)]
+        if phase == Phase.PICK:
+            return [self.pick_towards(key, spot)]
+        return [self.leaf(key) if phase == Phase.LEAF else self.name(key, spot)]
 
     def states_bytes(self, spot: Spot, round_: int, picked: int = 0) -> int:
         """Bytes of the states of a round, the second after chunk `picked`."""

@@ -1,0 +1,190 @@
+"""The flat gas figures are the measured gas: what a move is paid for is what it costs."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from opml.chain.adapter import Receipt
+from opml.chain.artifacts import load_artifact
+from opml.dispute import ledger
+from opml.dispute.types import Phase
+from opml.models.model import Model
+from opml.vm.trace import Cursor, Stage
+from tests.contracts.test_oracle import answer, ask_for, deliver, over
+from tests.contracts.world import Posted, Spot, World
+from tests.dispute.toys import every_form
+
+SLACK = 0.14
+"""How far a figure may lie above the measured gas; an account that was never credited costs 17,100 more."""
+PAID_BEFORE = 17_100
+
+
+@cache
+def built(layers: int) -> World:
+    return World(deep(layers))
+
+
+@cache
+def deep(layers: int) -> Model:
+    """A trace tree of ten levels, so that reveals have 32 children."""
+    return every_form(limit=1024, layers=layers)
+
+
+@pytest.fixture(params=[1, 12])
+def world(request: pytest.FixtureRequest) -> World:
+    found = built(request.param)
+    found.restore()
+    return found
+
+
+def last(world: World, name: str) -> int:
+    slots = world.model.layout.committed
+    return next(s.ordinal for s in reversed(slots) if s.instr.name == name and s.ordinal is not None)
+
+
+def holds(figure: int, receipt: Receipt, credits: int = 0) -> None:
+    """The figure covers the gas, and is not much above it."""
+    assert receipt.gas_used <= figure, (receipt.gas_used, figure)
+    most = (receipt.gas_used + PAID_BEFORE * credits) * (1 + SLACK)
+    assert figure <= most, (receipt.gas_used, figure)
+
+
+def entries(world: World) -> int:
+    return ledger.ENTRY * len(world.model.program.schedule)
+
+
+def test_figures_are_the_same_on_both_sides() -> None:
+    world = built(1)
+    layout = world.model.layout
+    worst = world.call(world.registry, "sizesOf", world.model.id)[1]["stepGas"]
+    sizes = ledger.Sizes.of(layout, worst)
+    assert world.bond == ledger.challenger_bond(sizes, world.terms)
+    for answer_bytes in (0, 100):
+        bond = world.call(world.game, "submitterBond", world.model.id, answer_bytes)
+        assert bond == ledger.submitter_bond(sizes, world.terms, answer_bytes)
+
+
+def test_a_descent(world: World) -> None:
+    claim = world.claim()
+    spot = Spot(3, last(world, "ffn_up"), 5)
+    key, receipt = claim.open()
+    holds(ledger.OPEN + ledger.DOCKET, receipt)
+    _, receipt = claim.open(who="bob")
+    holds(ledger.OPEN, receipt)
+    first, stage = True, 0
+    while (phase := claim.phase(key)) != Phase.TOTALS:
+        before = claim.state(key)
+        (receipt,) = claim.descend_once(key, spot)
+        state = claim.state(key)
+        if phase == Phase.REVEAL:
+            children = 1 << min(world.terms.fanout, before["height"])
+            figure = ledger.REVEAL_ROOT if first else ledger.REVEAL
+            holds(figure + ledger.REVEAL_CHILD * children, receipt)
+            first = False
+        elif phase == Phase.PICK:
+            crossed = state["stage"] - stage
+            stage = state["stage"]
+            inner = entries(world) if crossed and stage == Stage.TENSOR else 0
+            holds(ledger.PICK + crossed * ledger.CROSS + inner, receipt)
+        else:
+            figure = ledger.LEAF if phase == Phase.LEAF else ledger.ELEMENT
+            holds(figure + ledger.DATA_BYTE * 1024 + entries(world), receipt)
+
+
+@pytest.mark.parametrize("name", ["ffn_up", "ffn_down", "sample"])
+def test_totals_and_an_announcement(world: World, name: str) -> None:
+    claim = world.claim()
+    spot = Spot(3, last(world, name), 0)
+    key, _ = claim.open()
+    claim.descend(key, spot)
+    states = bytes(n * 7 % 255 + 1 for n in range(claim.states_bytes(spot, 1)))
+    data = ledger.DATA_BYTE * len(states) + entries(world)
+    holds(ledger.TOTALS + data, claim.send("submitter", "totals", key, claim.claim.values(), states))
+    before = claim.bits(spot).to_bytes(32, "big")
+    holds(ledger.PICK_TOTAL + data, claim.send("alice", "pickTotal", key, 0, before, states))
+    holds(ledger.ANNOUNCE, claim.announce(key))
+
+
+def test_opening_below_the_root(world: World) -> None:
+    claim = world.claim()
+    ordinal = last(world, "ffn_up")
+    claim.open()
+    shapes = claim.shapes
+    for salt, cursor in enumerate(
+        [
+            shapes.normal(Cursor(Stage.POSITION, 0, ordinal, 3)),
+            Cursor(Stage.TENSOR, 0, 1, 3, ordinal),
+            Cursor(Stage.POSITION, 1, ordinal >> 1, 3),
+        ]
+    ):
+        _, receipt = claim.open_at(cursor, salt=salt + 1)
+        figure = (
+            ledger.OPEN + ledger.OPEN_AT + ledger.OPEN_SIBLING * len(shapes.above(cursor)) + entries(world)
+        )
+        holds(figure, receipt)
+
+
+def warm(world: World, *names: str) -> None:
+    """Accounts that have been credited before, and the burn address that exists."""
+    claim = world.claim("carol", commitment=bytes(32))
+    key, _ = claim.open(who=names[0])
+    claim.timeout_when_due(key, who=names[-1])
+
+
+def test_time_outs_and_releases(world: World) -> None:
+    warm(world, "bob", "carol")
+    claim = world.claim()
+    lost, _ = claim.open()
+    claim.reveal(lost)
+    holds(ledger.CLOSE, claim.timeout_when_due(lost), credits=1)
+    won, _ = claim.open(salt=1)
+    other, _ = claim.open(who="operator")
+    holds(ledger.CLOSE_WON, claim.timeout_when_due(won), credits=2)
+    holds(ledger.RELEASE, claim.release(other), credits=1)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_proofs_apart_from_the_verifier(world: World, late: bool) -> None:
+    """What a verdict takes beyond the verifier's own work; 90,000 of it are in the cost of every step."""
+    warm(world, "bob", "carol")
+    claim = world.claim()
+    spot = Spot(3, last(world, "embed"), 0)
+    key, _ = claim.open()
+    claim.descend(key, spot)
+    claim.announce(key)
+    if late:
+        other, _ = claim.open(who="bob")
+        claim.announce(other, "tokenProof", claim.direct_arguments(other, "tokenProof"))
+        world.send("deployer", world.verifier, "say", 0, True)
+        claim.send("bob", "tokenProof", *claim.direct_arguments(other, "tokenProof"))
+    receipt = claim.step(key, 1 << 40)
+    assert receipt.gas_used <= 90_000 + (ledger.LATE if late else ledger.WIN)
+
+
+def test_direct_proofs_apart_from_the_verifier(world: World) -> None:
+    warm(world, "bob", "carol")
+    for fn, figure in {"tokenProof": ledger.TOKEN_PROOF, "pieceProof": ledger.PIECE_PROOF}.items():
+        claim = world.claim()
+        key, _ = claim.open()
+        arguments = claim.direct_arguments(key, fn)
+        claim.announce(key, fn, arguments)
+        world.send("deployer", world.verifier, "say", 0, True)
+        assert claim.send("alice", fn, *arguments).gas_used <= figure - 60_000
+
+
+def test_finality_and_delivery(world: World) -> None:
+    claim: Posted = world.claim()
+    over(claim)
+    finality = world.call(world.oracle, "price", world.order())
+    figure = (finality - world.request.fee) // ledger.price(world.terms.ceiling, world.terms.ceiling)
+    holds(figure, claim.finalise())
+    moody, _ = world.chain.deploy(load_artifact("test/MoodyConsumer"), sender=world.who["requester"])
+    request = ask_for(world, moody, 46_000)
+    text = answer(world, request).answer
+    receipt = deliver(world, request, text)
+    order = world.order(callback=moody.address, callbackGas=46_000, maxOutput=world.outputs)
+    deposit = world.call(world.oracle, "price", order) - finality
+    figure = deposit // ledger.price(world.terms.ceiling, world.terms.ceiling)
+    holds(figure, receipt, credits=2)
