@@ -20,7 +20,7 @@ library GameGas {
     uint256 internal constant ELEMENT = 54_500;
     uint256 internal constant PICK_TOTAL = 62_000;
     uint256 internal constant ANNOUNCE = 61_500;
-    uint256 internal constant RELEASE = 83_500;
+    uint256 internal constant RELEASE = 90_000;
     uint256 internal constant CLOSE = 105_000;
     /// @dev A time-out that rejects the claim.
     uint256 internal constant CLOSE_WON = 160_000;
