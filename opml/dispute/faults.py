@@ -8,138 +8,42 @@ fault is about (a NaN, a tie), `plant` raises `InputError` saying so.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from opml.dispute.bent import bent_element, two_roundings
 from opml.dispute.cheats import (
     BrokenNodes,
     RandomRoot,
-    Strategy,
     bent_totals,
     silent_at,
     standing_for,
 )
-from opml.dispute.describe import layer_of
-from opml.dispute.own import Own, Vocabulary
-from opml.dispute.players import Answer
-from opml.dispute.strategy import submitter_move
+from opml.dispute.own import Own
+from opml.dispute.places import find_slot, parse_flip
+from opml.dispute.scenario import (
+    SIGN,
+    Cheat,
+    Scenario,
+    answer_of,
+    element_count,
+    flipped,
+    lacking,
+    sign_flip,
+    slot_named,
+    stored_bits,
+)
+from opml.dispute.totals import Dissection
 from opml.dispute.types import Phase
 from opml.errors import InputError
 from opml.vm.commitment import Tag
-from opml.vm.engine import Engine, Model, run
+from opml.vm.engine import run
 from opml.vm.isa import OUT_BYTES, Fold, Out
-from opml.vm.layout import Layout, SlotInfo
+from opml.vm.layout import SlotInfo
 from opml.vm.reference import Fault as Flip
-from opml.vm.trace import Cursor, Stage, Trace
+from opml.vm.trace import Cursor, Stage
 from opml.vm.weights import Weight, Weights
-
-SIGN = {1: 0x80, 2: 0x8000, 4: 0x80000000}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """The right answer that a cheat starts from: the model, its engine, and the honest trace of a request."""
-
-    engine: Engine
-    model: Model
-    honest: Trace
-    vocabulary: Vocabulary
-    end_tokens: tuple[int, ...]
-
-    @property
-    def layout(self) -> Layout:
-        return self.model.layout
-
-    @property
-    def prompt(self) -> tuple[int, ...]:
-        return tuple(self.honest.tokens[: self.honest.prompt_length])
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        return tuple(self.honest.tokens[self.honest.prompt_length :])
-
-    @property
-    def last(self) -> int:
-        """The last position."""
-        return len(self.honest.tokens) - 2
-
-    def run(self, tokens: Sequence[int], flips: Sequence[Flip] = (), model: Model | None = None) -> Trace:
-        """A trace over other tokens, with falsified elements, or of another model."""
-        honest = self.honest
-        return run(model or self.model, tokens, honest.prompt_length, honest.params, flips)
-
-    def pieces(self, output: Sequence[int]) -> tuple[bytes, ...]:
-        return tuple(self.vocabulary.pieces[token] for token in output)
-
-
-@dataclass(frozen=True)
-class Cheat:
-    """A wrong claim: what is posted, the computation it stands for, how it is defended, and the fault in
-    words.
-
-    `refused` where the oracle doesn't even take the claim.
-    """
-
-    name: str
-    text: str
-    answer: Answer
-    strategy: Strategy = submitter_move
-    refused: bool = False
-
-
-def _lacking(what: str) -> InputError:
-    return InputError(
-        f"this program or run has no {what}: choose another fault (`opml demo --help` lists them)"
-    )
-
-
-def _stored(trace: Trace, slot: SlotInfo, t: int, element: int) -> int:
-    """Stored bits of a committed element."""
-    assert slot.ordinal is not None
-    width = OUT_BYTES[slot.instr.out]
-    return int.from_bytes(trace.tensor(t, slot.ordinal)[element * width : (element + 1) * width], "little")
-
-
-def _elements(layout: Layout, slot: SlotInfo, t: int) -> int:
-    rows, cols = layout.shape(slot, t)
-    return rows * cols
-
-
-def _slot(layout: Layout, *names: str) -> SlotInfo:
-    """A slot in the middle of the model of one of these names, or whose name ends with one after a dot."""
-    for name in names:
-        exact = [slot for slot in layout.slots if slot.instr.name == name]
-        found = exact or [slot for slot in layout.slots if slot.instr.name.endswith(f".{name}")]
-        if found:
-            return found[len(found) // 2]
-    raise _lacking(f"instruction named {' or '.join(names)}")
-
-
-def _flipped(s: Scenario, name: str, flips: Sequence[Flip], strategy: Strategy = submitter_move) -> Cheat:
-    """A claim for the right tokens, with falsified elements in its trace."""
-    trace = s.run(s.honest.tokens, flips)
-    if trace.trace_root() == s.honest.trace_root():
-        raise _lacking(f"reader that would see the fault {name!r}: it changes nothing")
-    place = flips[0]
-    slot = s.layout.slots[place.slot]
-    where = f"{slot.instr.name or slot.number}, position {place.position}, element {place.element}"
-    text = f"{where}, bits flipped by {place.xor:#x}" + (f" and {len(flips) - 1} more" if flips[1:] else "")
-    return Cheat(name, text, _answer(s, trace), strategy)
-
-
-def _answer(s: Scenario, trace: Trace) -> Answer:
-    output = trace.tokens[trace.prompt_length :]
-    return Answer(tuple(output), s.pieces(output), Own.of(trace, s.vocabulary))
-
-
-def _sign(s: Scenario, slot: SlotInfo, t: int | None = None, element: int = 0) -> Flip:
-    """Flips the sign of an element; in the last position unless one is given."""
-    width = OUT_BYTES[slot.instr.out]
-    return Flip(s.last if t is None else t, slot.number, element, SIGN[width])
-
 
 # Slots by name -----------------------------------------------------------------------------------------
 
@@ -148,15 +52,15 @@ def _sign_of(*names: str, last: bool = False) -> Callable[[Scenario, str], Cheat
     """Flips the sign of the first (or last) element that isn't zero of a named slot at the last position."""
 
     def plant_it(s: Scenario, name: str) -> Cheat:
-        slot = _slot(s.layout, *names)
-        count = _elements(s.layout, slot, s.last)
+        slot = slot_named(s.layout, *names)
+        count = element_count(s.layout, slot, s.last)
         order = range(count - 1, -1, -1) if last else range(count)
         if slot.ordinal is None:
             return _visible(s, name, slot, order)
         for element in order:
-            if _stored(s.honest, slot, s.last, element) & (SIGN[OUT_BYTES[slot.instr.out]] - 1):
-                return _flipped(s, name, [_sign(s, slot, element=element)])
-        return _flipped(s, name, [_sign(s, slot, element=count - 1 if last else 0)])
+            if stored_bits(s.honest, slot, s.last, element) & (SIGN[OUT_BYTES[slot.instr.out]] - 1):
+                return flipped(s, name, [sign_flip(s, slot, element=element)])
+        return flipped(s, name, [sign_flip(s, slot, element=count - 1 if last else 0)])
 
     return plant_it
 
@@ -164,10 +68,10 @@ def _sign_of(*names: str, last: bool = False) -> Callable[[Scenario, str], Cheat
 def _visible(s: Scenario, name: str, slot: SlotInfo, order: Sequence[int]) -> Cheat:
     """Falsifies an element of a virtual slot that some reader sees."""
     for element in order[:64]:
-        flip = _sign(s, slot, element=element)
+        flip = sign_flip(s, slot, element=element)
         if s.run(s.honest.tokens, [flip]).trace_root() != s.honest.trace_root():
-            return _flipped(s, name, [flip])
-    raise _lacking(f"reader that would see a fault in {slot.instr.name}")
+            return flipped(s, name, [flip])
+    raise lacking(f"reader that would see a fault in {slot.instr.name}")
 
 
 def _product(s: Scenario) -> SlotInfo:
@@ -178,7 +82,7 @@ def _product(s: Scenario) -> SlotInfo:
         if slot.instr.fold in (Fold.DOT, Fold.QDOT) and not slot.instr.k.varies
     ]
     if not folds:
-        raise _lacking("matrix product")
+        raise lacking("matrix product")
     longest = max(slot.instr.k.n for slot in folds)
     found = [slot for slot in folds if slot.instr.k.n == longest]
     return found[len(found) // 2]
@@ -198,20 +102,20 @@ def _product_block(which: str) -> Callable[[Scenario, str], Cheat]:
 
 def _bent(s: Scenario, name: str, slot: SlotInfo, block: int) -> Cheat:
     assert slot.ordinal is not None
-    for element in range(min(64, _elements(s.layout, slot, s.last))):
+    for element in range(min(64, element_count(s.layout, slot, s.last))):
         bits, states = bent_element(s.honest, s.last, slot.ordinal, element, block)
-        xor = bits ^ _stored(s.honest, slot, s.last, element)
+        xor = bits ^ stored_bits(s.honest, slot, s.last, element)
         if xor:
             totals = {(s.last, slot.ordinal, element): states} if states else {}
-            return _flipped(s, name, [Flip(s.last, slot.number, element, xor)], bent_totals(totals))
-    raise _lacking(f"element of {slot.instr.name} that a wrong block changes")
+            return flipped(s, name, [Flip(s.last, slot.number, element, xor)], bent_totals(totals))
+    raise lacking(f"element of {slot.instr.name} that a wrong block changes")
 
 
 def _product_row(last: bool) -> Callable[[Scenario, str], Cheat]:
     def plant_it(s: Scenario, name: str) -> Cheat:
         slot = _product(s)
-        element = _elements(s.layout, slot, s.last) - 1 if last else 0
-        return _flipped(s, name, [_sign(s, slot, element=element)])
+        element = element_count(s.layout, slot, s.last) - 1 if last else 0
+        return flipped(s, name, [sign_flip(s, slot, element=element)])
 
     return plant_it
 
@@ -220,7 +124,7 @@ def _bent_sum(*names: str) -> Callable[[Scenario, str], Cheat]:
     """A sum that goes wrong in its first block, at the last position, which has the most predecessors."""
 
     def plant_it(s: Scenario, name: str) -> Cheat:
-        return _bent(s, name, _slot(s.layout, *names), 0)
+        return _bent(s, name, slot_named(s.layout, *names), 0)
 
     return plant_it
 
@@ -229,15 +133,15 @@ def _moved(*names: str) -> Callable[[Scenario, str], Cheat]:
     """The tensor of the position before in place of this one's."""
 
     def plant_it(s: Scenario, name: str) -> Cheat:
-        slot, t = _slot(s.layout, *names), s.last
+        slot, t = slot_named(s.layout, *names), s.last
         if t == 0:
-            raise _lacking("earlier position")
+            raise lacking("earlier position")
         flips = [
             Flip(t, slot.number, element, xor)
-            for element in range(_elements(s.layout, slot, t))
-            if (xor := _stored(s.honest, slot, t, element) ^ _stored(s.honest, slot, t - 1, element))
+            for element in range(element_count(s.layout, slot, t))
+            if (xor := stored_bits(s.honest, slot, t, element) ^ stored_bits(s.honest, slot, t - 1, element))
         ]
-        return _flipped(s, name, flips or [_sign(s, slot)])
+        return flipped(s, name, flips or [sign_flip(s, slot)])
 
     return plant_it
 
@@ -251,7 +155,7 @@ def _other_token(s: Scenario, token: int) -> int:
     for other in chain(range(token + 1, size), range(token)):
         if other not in s.end_tokens and s.vocabulary.pieces[other] != s.vocabulary.pieces[token]:
             return other
-    raise _lacking("second token in its vocabulary")
+    raise lacking("second token in its vocabulary")
 
 
 def _embedding_row(s: Scenario, name: str) -> Cheat:
@@ -261,12 +165,12 @@ def _embedding_row(s: Scenario, name: str) -> Cheat:
     probe = run(s.model, (other, other), 1, s.honest.params)
     flips = [
         Flip(t, slot.number, element, xor)
-        for element in range(_elements(s.layout, slot, t))
-        if (xor := _stored(s.honest, slot, t, element) ^ _stored(probe, slot, 0, element))
+        for element in range(element_count(s.layout, slot, t))
+        if (xor := stored_bits(s.honest, slot, t, element) ^ stored_bits(probe, slot, 0, element))
     ]
     if not flips:
-        raise _lacking("other embedding")
-    return _flipped(s, name, flips)
+        raise lacking("other embedding")
+    return flipped(s, name, flips)
 
 
 def _other_prompt(s: Scenario, name: str) -> Cheat:
@@ -274,7 +178,7 @@ def _other_prompt(s: Scenario, name: str) -> Cheat:
     other = _other_token(s, s.prompt[0])
     trace = s.run((other, *s.honest.tokens[1:]))
     text = f"prompt token 0 is {s.prompt[0]}, the trace was run on {other}"
-    return Cheat(name, text, _answer(s, trace))
+    return Cheat(name, text, answer_of(s, trace))
 
 
 def _weight_bit(s: Scenario, name: str) -> Cheat:
@@ -291,8 +195,8 @@ def _weight_bit(s: Scenario, name: str) -> Cheat:
         other = s.engine.load(s.layout.program, Weights(tensors))
         trace = s.run(s.honest.tokens, model=other)
         if trace.trace_root() != s.honest.trace_root():
-            return Cheat(name, f"one bit of weight tensor {number}", _answer(s, trace))
-    raise _lacking("weight that matters")
+            return Cheat(name, f"one bit of weight tensor {number}", answer_of(s, trace))
+    raise lacking("weight that matters")
 
 
 # Values that need the right model -----------------------------------------------------------------------
@@ -309,7 +213,7 @@ def _find(s: Scenario, wanted: Callable[[int], bool]) -> tuple[SlotInfo, int, in
                 bits = int.from_bytes(data[4 * element : 4 * element + 4], "little")
                 if wanted(bits):
                     return slot, t, element, bits
-    raise _lacking("such value")
+    raise lacking("such value")
 
 
 def _nan_payload(s: Scenario, name: str) -> Cheat:
@@ -317,8 +221,8 @@ def _nan_payload(s: Scenario, name: str) -> Cheat:
     try:
         slot, t, element, _ = _find(s, lambda bits: bits & 0x7FFFFFFF > 0x7F800000)
     except InputError:
-        raise _lacking("NaN") from None
-    return _flipped(s, name, [Flip(t, slot.number, element, 1)])
+        raise lacking("NaN") from None
+    return flipped(s, name, [Flip(t, slot.number, element, 1)])
 
 
 def _flushed(s: Scenario, name: str) -> Cheat:
@@ -326,8 +230,8 @@ def _flushed(s: Scenario, name: str) -> Cheat:
     try:
         slot, t, element, bits = _find(s, lambda bits: 0 < bits & 0x7FFFFFFF < 0x00800000)
     except InputError:
-        raise _lacking("subnormal") from None
-    return _flipped(s, name, [Flip(t, slot.number, element, bits & 0x7FFFFFFF)])
+        raise lacking("subnormal") from None
+    return flipped(s, name, [Flip(t, slot.number, element, bits & 0x7FFFFFFF)])
 
 
 def _two_roundings(s: Scenario, name: str) -> Cheat:
@@ -338,27 +242,38 @@ def _two_roundings(s: Scenario, name: str) -> Cheat:
         for t in range(s.last, -1, -1):
             if not s.layout.exists(slot, t, s.honest.prompt_length):
                 continue
-            for element in range(min(8, _elements(s.layout, slot, t))):
-                xor = two_roundings(s.honest, t, slot.ordinal or 0, element) ^ _stored(
+            for element in range(min(8, element_count(s.layout, slot, t))):
+                xor = two_roundings(s.honest, t, slot.ordinal or 0, element) ^ stored_bits(
                     s.honest, slot, t, element
                 )
                 if xor:
-                    return _flipped(s, name, [Flip(t, slot.number, element, xor)])
-    raise _lacking("sum that a second rounding changes")
+                    return flipped(s, name, [Flip(t, slot.number, element, xor)])
+    raise lacking("sum that a second rounding changes")
 
 
 def _logits(s: Scenario, name: str) -> Cheat:
     """The largest logit with its sign flipped; where logits are virtual, their readers see it."""
-    slot = _slot(s.layout, "logits")
-    sampled = _stored(s.honest, s.layout.committed[-1], s.last, 0)
-    return _flipped(s, name, [_sign(s, slot, element=sampled)])
+    slot = slot_named(s.layout, "logits")
+    sampled = stored_bits(s.honest, s.layout.committed[-1], s.last, 0)
+    return flipped(s, name, [sign_flip(s, slot, element=sampled)])
 
 
 def _arg_max(s: Scenario, name: str) -> Cheat:
-    """Another token in place of the sampled one: of two that tie, the later."""
+    """Another token in place of the sampled one: of two that tie, the later. Totals say so from there on."""
     slot = s.layout.committed[-1]
-    sampled = _stored(s.honest, slot, s.last, 0)
-    return _flipped(s, name, [Flip(s.last, slot.number, 0, sampled ^ _other_token(s, sampled))])
+    sampled = stored_bits(s.honest, slot, s.last, 0)
+    other, ordinal = _other_token(s, sampled), len(s.layout.committed) - 1
+    cuts = Dissection.of(slot.instr, s.last)
+    totals: dict[tuple[int, int, int], tuple[int, ...]] = {}
+    if cuts.needed and slot.instr.fold == Fold.ARGMAX:
+        own = Own.of(s.honest, s.vocabulary)
+        right = own.totals(s.last, ordinal, 0)
+        wrong = right[-1] >> 32 << 32 | other
+        states = [
+            wrong if chunk.hi > other else state for chunk, state in zip(cuts.chunks, right, strict=True)
+        ]
+        totals = {(s.last, ordinal, 0): tuple(states)}
+    return flipped(s, name, [Flip(s.last, slot.number, 0, sampled ^ other)], bent_totals(totals))
 
 
 # Tokens and answer --------------------------------------------------------------------------------------
@@ -370,35 +285,35 @@ def _token(s: Scenario, name: str) -> Cheat:
     output = list(s.output)
     output[j] = _other_token(s, output[j])
     trace = s.run((*s.prompt, *output))
-    return Cheat(name, f"output token {j} is {output[j]}, sampled was {s.output[j]}", _answer(s, trace))
+    return Cheat(name, f"output token {j} is {output[j]}, sampled was {s.output[j]}", answer_of(s, trace))
 
 
 def _answer_text(s: Scenario, name: str) -> Cheat:
     """An answer whose text isn't that of its tokens."""
-    honest = _answer(s, s.honest)
+    honest = answer_of(s, s.honest)
     for j, piece in enumerate(honest.pieces):
         if piece:
             pieces = list(honest.pieces)
             pieces[j] = bytes([piece[0] ^ 0x20, *piece[1:]])
             text = f"the text of output token {j} is {pieces[j]!r}, its piece is {piece!r}"
             return Cheat(name, text, replace(honest, pieces=tuple(pieces)))
-    raise _lacking("text in its answer")
+    raise lacking("text in its answer")
 
 
 def _cut_short(s: Scenario, name: str) -> Cheat:
     """Output without its last token."""
     if len(s.output) < 2:
-        raise _lacking("second output token")
+        raise lacking("second output token")
     trace = s.run(s.honest.tokens[:-1])
-    return Cheat(name, "the output stops one token early", _answer(s, trace), refused=True)
+    return Cheat(name, "the output stops one token early", answer_of(s, trace), refused=True)
 
 
 def _going_on(s: Scenario, name: str) -> Cheat:
     """Output with one token too many."""
     tokens = (*s.honest.tokens, s.output[-1])
     if len(tokens) - 1 > s.layout.program.limit:
-        raise _lacking("position left")
-    return Cheat(name, "the output goes on for one token more", _answer(s, s.run(tokens)), refused=True)
+        raise lacking("position left")
+    return Cheat(name, "the output goes on for one token more", answer_of(s, s.run(tokens)), refused=True)
 
 
 # Commitment ---------------------------------------------------------------------------------------------
@@ -413,16 +328,16 @@ def _padding(s: Scenario, name: str) -> Cheat:
     if committed < 1 << layout.position_depth:
         places.append(Cursor(Stage.POSITION, 0, committed, 0))
     if not places:
-        raise _lacking("padding in its trees")
+        raise lacking("padding in its trees")
     nodes = BrokenNodes(own, places[0], bytes([Tag.TENSOR_LEAF]) + b"not nothing")
-    answer = replace(_answer(s, s.honest), own=standing_for(own, nodes))
+    answer = replace(answer_of(s, s.honest), own=standing_for(own, nodes))
     return Cheat(name, "a padding node of the trace is not the hash of nothing", answer)
 
 
 def _random_root(s: Scenario, name: str) -> Cheat:
     """A root that nobody can open."""
     own = standing_for(Own.of(s.honest, s.vocabulary), RandomRoot())
-    answer = replace(_answer(s, s.honest), own=own)
+    answer = replace(answer_of(s, s.honest), own=own)
     return Cheat(name, "a random root, which nobody can open", answer)
 
 
@@ -434,10 +349,10 @@ def _silent(phase: Phase) -> Callable[[Scenario, str], Cheat]:
         if phase == Phase.TOTALS:
             dissected = [x for x in s.layout.committed if s.layout.dissected(x, s.last)]
             if not dissected:
-                raise _lacking("fold that is dissected")
+                raise lacking("fold that is dissected")
             slot = dissected[len(dissected) // 2]
         width = OUT_BYTES[slot.instr.out]
-        cheat = _flipped(s, name, [Flip(s.last, slot.number, 0, 1 if width == 4 else SIGN[width])])
+        cheat = flipped(s, name, [Flip(s.last, slot.number, 0, 1 if width == 4 else SIGN[width])])
         text = f"{cheat.text}; silent in phase {phase.name.lower()}"
         return replace(cheat, strategy=silent_at(phase), text=text)
 
@@ -492,68 +407,12 @@ def plant(scenario: Scenario, fault: str) -> Cheat:
     for.
     """
     if ":" in fault:
-        return _flipped(scenario, fault, [parse_flip(scenario.layout, scenario.honest, fault)])
+        return flipped(scenario, fault, [parse_flip(scenario.layout, scenario.honest, fault)])
     if fault not in FAULTS:
         raise InputError(
             f"no fault {fault!r}: choose one of {', '.join(FAULTS)}, or position:slot:element:xor-mask"
         )
     return FAULTS[fault][1](scenario, fault)
-
-
-def parse_flip(layout: Layout, trace: Trace, text: str) -> Flip:
-    """`position:slot:element:xor-mask`: the slot is a number, a name, or `layer.name`; numbers may be hex.
-
-    Raises `InputError` that names the part that is wrong and what it may be.
-    """
-    parts = text.split(":")
-    if len(parts) != 4:
-        raise InputError(f"a fault is position:slot:element:xor-mask, found {text!r}")
-    position, element, xor = (
-        _number(parts[i], what) for i, what in ((0, "position"), (2, "element"), (3, "mask"))
-    )
-    last = len(trace.tokens) - 2
-    if position > last:
-        raise InputError(f"position {position} is not computed: expected 0 … {last}")
-    slot = find_slot(layout, parts[1])
-    if not layout.exists(slot, position, trace.prompt_length):
-        raise InputError(
-            f"slot {parts[1]} exists only where a token is yielded: "
-            f"positions {trace.prompt_length - 1} … {last}"
-        )
-    count = _elements(layout, slot, position)
-    if element >= count:
-        raise InputError(f"slot {parts[1]} has {count} elements at position {position}, asked for {element}")
-    width = 8 * OUT_BYTES[slot.instr.out]
-    if not 0 < xor < 1 << width:
-        raise InputError(
-            f"an element of slot {parts[1]} has {width} bits: expected a mask of 1 … {width} bits"
-        )
-    return Flip(position, slot.number, element, xor)
-
-
-def find_slot(layout: Layout, text: str) -> SlotInfo:
-    """The slot of a number, a name (the first of that name), or `layer.name`."""
-    if text.isdecimal():
-        if int(text) >= len(layout.slots):
-            raise InputError(f"slot {text} of {len(layout.slots)}: list them with `opml model show`")
-        return layout.slots[int(text)]
-    layer, name = None, text
-    if match := re.fullmatch(r"(\d+)\.(.+)", text):
-        layer, name = int(match[1]), match[2]
-    for slot in layout.slots:
-        if slot.instr.name == name and (layer is None or layer_of(layout, slot) == layer):
-            return slot
-    raise InputError(f"no slot {text!r}: give a number, a name or layer.name; `opml model show` lists them")
-
-
-def _number(text: str, what: str) -> int:
-    try:
-        value = int(text, 0)
-    except ValueError:
-        raise InputError(f"{what}: expected a number, found {text!r}") from None
-    if value < 0:
-        raise InputError(f"{what}: expected a number of at least 0, found {text!r}")
-    return value
 
 
 __all__ = ["FAULTS", "Cheat", "Scenario", "find_slot", "parse_flip", "plant"]

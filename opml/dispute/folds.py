@@ -18,7 +18,7 @@ from opml.ops import softarray, softfloat
 from opml.ops.quant import load_array, store_array
 from opml.vm.isa import LEAF_ELEMENTS, Axis, Fold
 from opml.vm.layout import SlotInfo
-from opml.vm.reference import Executor, _Grid
+from opml.vm.reference import Corruption, Executor, _Grid
 from opml.vm.step import Evaluation, State
 from opml.vm.trace import Trace
 from opml.vm.witness import Reader
@@ -45,10 +45,13 @@ class _Positions:
 
 
 class FoldWalker(Executor):
-    """Evaluates folds of single elements of a trace; keeps what it has loaded."""
+    """Evaluates folds of single elements of a trace; keeps what it has loaded.
 
-    def __init__(self, trace: Trace) -> None:
-        super().__init__(trace.layout, trace.weights, trace.prompt_length, trace.params)
+    `corrupt` falsifies virtual tensors, for a submitter that stands by its fault.
+    """
+
+    def __init__(self, trace: Trace, corrupt: Corruption | None = None) -> None:
+        super().__init__(trace.layout, trace.weights, trace.prompt_length, trace.params, corrupt)
         self._trace = trace
         self.tokens = list(trace.tokens)
         self.registers = [_Positions(self._loader(slot)) for slot in trace.layout.slots]  # type: ignore[misc]
@@ -66,7 +69,8 @@ class FoldWalker(Executor):
             (rows, cols), k = self.layout.shape(slot, t), slot.instr.k.at(t)
             grid = _Grid(np.array([t]), rows, cols, np.arange(1), k)
             registers = self._evaluate(slot, grid, k).reshape(rows * cols)
-            return load_array(fmt, store_array(fmt, registers))
+            stored = store_array(fmt, registers)
+            return load_array(fmt, self.corrupt(slot, t, stored) if self.corrupt else stored)
 
         return virtual if slot.ordinal is None else committed
 

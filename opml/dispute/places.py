@@ -1,0 +1,69 @@
+"""A bit of a trace by name: `position:slot:element:xor-mask`."""
+
+from __future__ import annotations
+
+import re
+
+from opml.dispute.describe import layer_of
+from opml.dispute.scenario import element_count
+from opml.errors import InputError
+from opml.vm.isa import OUT_BYTES
+from opml.vm.layout import Layout, SlotInfo
+from opml.vm.reference import Fault as Flip
+from opml.vm.trace import Trace
+
+
+def parse_flip(layout: Layout, trace: Trace, text: str) -> Flip:
+    """`position:slot:element:xor-mask`: the slot is a number, a name, or `layer.name`; numbers may be hex.
+
+    Raises `InputError` that names the part that is wrong and what it may be.
+    """
+    parts = text.split(":")
+    if len(parts) != 4:
+        raise InputError(f"a fault is position:slot:element:xor-mask, found {text!r}")
+    position, element, xor = (
+        _number(parts[i], what) for i, what in ((0, "position"), (2, "element"), (3, "mask"))
+    )
+    last = len(trace.tokens) - 2
+    if position > last:
+        raise InputError(f"position {position} is not computed: expected 0 … {last}")
+    slot = find_slot(layout, parts[1])
+    if not layout.exists(slot, position, trace.prompt_length):
+        raise InputError(
+            f"slot {parts[1]} exists only where a token is yielded: "
+            f"positions {trace.prompt_length - 1} … {last}"
+        )
+    count = element_count(layout, slot, position)
+    if element >= count:
+        raise InputError(f"slot {parts[1]} has {count} elements at position {position}, asked for {element}")
+    width = 8 * OUT_BYTES[slot.instr.out]
+    if not 0 < xor < 1 << width:
+        raise InputError(
+            f"an element of slot {parts[1]} has {width} bits: expected a mask of 1 … {width} bits"
+        )
+    return Flip(position, slot.number, element, xor)
+
+
+def find_slot(layout: Layout, text: str) -> SlotInfo:
+    """The slot of a number, a name (the first of that name), or `layer.name`."""
+    if text.isdecimal():
+        if int(text) >= len(layout.slots):
+            raise InputError(f"slot {text} of {len(layout.slots)}: list them with `opml model show`")
+        return layout.slots[int(text)]
+    layer, name = None, text
+    if match := re.fullmatch(r"(\d+)\.(.+)", text):
+        layer, name = int(match[1]), match[2]
+    for slot in layout.slots:
+        if slot.instr.name == name and (layer is None or layer_of(layout, slot) == layer):
+            return slot
+    raise InputError(f"no slot {text!r}: give a number, a name or layer.name; `opml model show` lists them")
+
+
+def _number(text: str, what: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise InputError(f"{what}: expected a number, found {text!r}") from None
+    if value < 0:
+        raise InputError(f"{what}: expected a number of at least 0, found {text!r}")
+    return value
