@@ -145,15 +145,14 @@ library Float32 {
             let expA := and(shr(23, a), 0xff)
             let expB := and(shr(23, b), 0xff)
             let expC := and(shr(23, c), 0xff)
-            if and(and(lt(sub(expA, 1), 254), lt(sub(expB, 1), 254)), lt(expC, 255)) {
-                // a and b are normal, c is finite. The exact product P leads at bit 46 or 47; P = sig · 2^(expA − 150).
+            if and(and(lt(sub(expA, 1), 254), lt(sub(expB, 1), 254)), lt(sub(expC, 1), 254)) {
+                // The exact product P leads at bit 46 or 47; P = sig · 2^(expA − 150).
                 sig := mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))
                 expA := sub(add(expA, expB), 150)
-                let sigC := sub(and(c, 0x7fffffff), shl(23, sub(expC, lt(0, expC))))
-                expC := add(expC, iszero(expC))
+                let sigC := or(and(c, 0x7fffff), 0x800000)
                 // The sum is exact in a frame where the higher of the two leads near bit 73.
                 let gap := sub(expC, expA)
-                switch and(sgt(gap, 24), lt(0, sigC))
+                switch sgt(gap, 24)
                 case 0 {
                     // P's last place at bit 26. Below a gap of −26, c < 2^24; the sum leads at bit 71 or higher, so its
                     // ties are multiples of 2^47, P is one of 2^26: no tie lies between P and P ± c, and any c > 0
@@ -164,9 +163,8 @@ library Float32 {
                     expC := add(expA, 24)
                 }
                 default {
-                    // c's last place at bit 50. Beyond a gap of 50, P < 2^48; the sum leads at bit 72 or higher (or c is
-                    // subnormal and the last place bit 50), ties are multiples of 2^48 and so is c: any P > 0 rounds
-                    // alike. The result's exponent is expC − 50 + 51.
+                    // c's last place at bit 50. Beyond a gap of 50, P < 2^48; the sum leads at bit 72 or higher, ties are
+                    // multiples of 2^48 and so is c: any P > 0 rounds alike. The result's exponent is expC − 50 + 51.
                     sigC := shl(50, sigC)
                     if slt(gap, 50) { sig := shl(sub(50, gap), sig) }
                 }
