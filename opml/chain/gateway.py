@@ -74,9 +74,10 @@ class LogBook:
         self._next = first
         self._first = first
 
-    def all(self) -> list[Log]:
-        """Every log up to the latest block."""
-        head = self._chain.block_number()
+    def all(self, head: int | None = None) -> list[Log]:
+        """Every log up to a block, the latest where None."""
+        if head is None:
+            head = self._chain.block_number()
         if head < self._next - 1:  # the chain went back further than any re-org: a local chain was reset
             self._settled, self._next = [], self._first
         fresh = self._chain.events(self._contract, from_block=self._next, to_block=head)
@@ -205,16 +206,18 @@ class ChainGateway:
         return state
 
     def games(self, claim_id: bytes) -> list[seam.GameRecord]:
+        # Events and states of one block: a move between the two questions must not show in one alone.
+        head = self.chain.block_number()
         events: dict[bytes, list[m.GameEvent]] = {}
         keys: dict[bytes, GameKey] = {}
-        for log in self._game_logs.all():
+        for log in self._game_logs.all(head):
             event = game_event_of(log)
             if isinstance(event, m.Opened) and event.claim_id == claim_id:
                 keys[event.game_id] = GameKey(event.claim_id, event.challenger, event.salt)
             if event is not None and event.game_id in keys:
                 events.setdefault(event.game_id, []).append(event)
         return [
-            game_of(key, self.chain.call(self._game, "game", [game_id]), events[game_id])
+            game_of(key, self.chain.call(self._game, "game", [game_id], block=head), events[game_id])
             for game_id, key in keys.items()
         ]
 

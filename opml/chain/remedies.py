@@ -18,6 +18,7 @@ _REMEDIES: dict[str, str] = {
     "EndTokenCount": "register the end tokens that the model file names",
     "EndTokenOutOfVocabulary": "register the end tokens that the model file names",
     "EndTokensNotAscending": "sort the end tokens and name each once",
+    "NotStored": "the program was not stored as it was sent; publish it again with more gas",
     "NotValidated": "validate the rest of the program first (`opml model register` does)",
     "ProgramTooLong": "a program must fit one data contract; use a smaller model",
     "UnknownModel": "register it with `opml model register FILE`",

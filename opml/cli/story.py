@@ -9,7 +9,7 @@ Everything happens through the contracts, by the same players that `opml submit`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opml.chain.adapter import Chain, LocalChain, Receipt
@@ -211,8 +211,6 @@ class Story:
             ),
             self.settings.fault,
         )
-        own = replace(cheat.answer.own, fold_states=self.workshop.folds)
-        cheat = replace(cheat, answer=replace(cheat.answer, own=own))
         self.watch.line(f"the lie: {cheat.text}")
         liar = Submitter(
             self._gateway("cheat"),
@@ -319,7 +317,7 @@ class Story:
     def _watching(self, who: str) -> Callable[[Progress], None]:
         def tell(progress: Progress) -> None:
             move = self._move(who, progress)
-            if self._in_dispute:
+            if self._in_dispute and progress.move is not None:
                 self._moves.append(move)
             elif move.refused:
                 self._refusal = move.refused
@@ -334,7 +332,7 @@ class Story:
         left_submitter = terms.submitter_clock - state.used_submitter
         left_challenger = terms.challenger_clock - state.used_challenger
         return Move(
-            number=len(self._moves) + 1 if self._in_dispute else 0,
+            number=len(self._moves) + 1 if self._in_dispute and progress.move is not None else 0,
             who=who,
             name=type(progress.move).__name__ if progress.move else "",
             text=progress.text,

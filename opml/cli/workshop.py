@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opml.cli.folds import Folds
 from opml.dispute.gateway import ClaimRecord, RequestRecord
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.players import Answer
@@ -21,7 +20,6 @@ class Workshop:
     def __init__(self, model: Model, engine: Engine) -> None:
         self.model = model
         self.engine = engine
-        self.folds = Folds()
         self._latest: dict[tuple[bytes, tuple[int, ...]], Own] = {}
         self.machine = engine.load(model.program, model.weights)
         self.vocabulary = Vocabulary(model.pieces, vocabulary_tree(model.pieces))
@@ -35,7 +33,7 @@ class Workshop:
         """The computation that a claim should have made; the latest is kept for claims that post the same."""
         key = request.id, posted.output
         if key not in self._latest:
-            own = Own.of(self.trace_of(request, posted.output), self.vocabulary, self.folds)
+            own = Own.of(self.trace_of(request, posted.output), self.vocabulary)
             self._latest = {key: own}
         return self._latest[key]
 
@@ -53,7 +51,7 @@ class Workshop:
         """The answer that a trace stands for."""
         output = tuple(trace.tokens[trace.prompt_length :])
         pieces = tuple(self.model.pieces[token] for token in output)
-        return Answer(output, pieces, Own.of(trace, self.vocabulary, self.folds))
+        return Answer(output, pieces, Own.of(trace, self.vocabulary))
 
 
 __all__ = ["Workshop"]

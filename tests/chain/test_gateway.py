@@ -177,6 +177,29 @@ def test_claim_and_game_are_read_back(place: Place) -> None:
     assert caught.value.error == "WrongPhase"
 
 
+def test_move_between_two_questions_shows_in_neither(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = place.ask()
+    answer = answer_of(place.scenario())
+    submitter = Submitter(place.gateway(2), lambda r, p: answer.own, lambda r: answer)
+    submitter.act()
+    reader = place.gateway(None)
+    (posted,) = reader.claims()
+    place.gateway(3).open(record.request, posted.claim, Open(0))
+    read = place.chain.events
+
+    def events_then_a_move(*args: Any, **options: Any) -> list[Log]:
+        found: list[Log] = read(*args, **options)
+        monkeypatch.undo()
+        assert submitter.act() == 1
+        return found
+
+    monkeypatch.setattr(place.chain, "events", events_then_a_move)
+    (game,) = reader.games(posted.id)
+    assert game.state.phase == Phase.REVEAL and len(game.events) == 1
+    (game,) = reader.games(posted.id)
+    assert game.state.phase == Phase.PICK and len(game.events) == 3
+
+
 @pytest.mark.parametrize("fault", ["product-first", "token"])
 def test_players_convict_a_wrong_claim(place: Place, fault: str) -> None:
     place.ask()
