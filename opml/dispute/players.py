@@ -221,8 +221,17 @@ class Challenger(Player):
         for posted in self.gateway.claims():
             request = requests.get(posted.claim.request_id)
             if request is not None and self._concerned(posted):
-                sent += self.act_on(request, posted)
+                sent += self._try_on(request, posted)
         return sent
+
+    def _try_on(self, request: RequestRecord, posted: ClaimRecord) -> int:
+        """`act_on`, where a claim that cannot be recomputed is told of and leaves the others alone."""
+        try:
+            return self.act_on(request, posted)
+        except InputError as error:
+            text = "cannot recompute the claim"
+            self._watch(Progress(self.role, self.gateway.account, posted.id, text, refused=str(error)))
+            return 0
 
     def _concerned(self, posted: ClaimRecord) -> bool:
         """Whether there may be something to do about a claim."""

@@ -24,6 +24,7 @@ from opml.dispute.players import Answer, Challenger, Player, Strategy, Submitter
 from opml.dispute.strategy import challenger_move, submitter_move
 from opml.dispute.types import Claim, GameKey, Request, Terms
 from opml.errors import ChainError, InputError
+from opml.models.model import Model
 from opml.vm import engine
 from opml.vm.commitment import vocabulary_tree
 from opml.vm.trace import Trace
@@ -35,8 +36,8 @@ DEADLINE = 1 << 40
 class World:
     """One model on one chain, with a request; `reset` goes back to where nothing was claimed."""
 
-    def __init__(self, name: str, prompt: Sequence[int] = (5, 9, 4, 7), outputs: int = 2) -> None:
-        self.model, self.outputs = toys.model(name), outputs
+    def __init__(self, model: Model, prompt: Sequence[int] = (5, 9, 4, 7), outputs: int = 2) -> None:
+        self.model = model
         self.prompt = tuple(token % (self.model.vocabulary_size - 1) for token in prompt)[
             : self.model.limit - 1
         ]
@@ -223,4 +224,4 @@ class Mirrored(ChainGateway):
 @cache
 def world(name: str) -> World:
     """The world of a model, deployed once."""
-    return World(name)
+    return World(toys.model(name))

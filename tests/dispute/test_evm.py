@@ -7,6 +7,8 @@ import random
 import pytest
 import toys
 from evm import World, world
+from test_faults import table_for, tied
+from test_unique_root import all_places, preimage
 
 from opml.dispute.cheats import (
     BrokenNodes,
@@ -43,6 +45,16 @@ def test_a_named_fault_loses_or_is_refused_by_the_contracts(fault: str) -> None:
         assert told[0].refused is not None
         return
     assert place.play([submitter, place.challenger()]) == ClaimStatus.REJECTED
+
+
+@pytest.mark.parametrize("fault", [*NEEDS_A_POISONED_MODEL, "argmax"])
+def test_a_fault_in_a_poisoned_model_loses_to_the_contracts(fault: str) -> None:
+    table = tied() if fault == "argmax" else table_for(fault)
+    place = World(table.model, table.prompt, table.outputs)
+    cheat = plant(place.scenario, fault)
+    submitter = place.submitter(cheat.answer, cheat.strategy)
+    assert place.play([submitter, place.challenger()]) == ClaimStatus.REJECTED
+    assert reason_of(place) == Reason.STEP
 
 
 @pytest.mark.parametrize("name", toys.NAMES)
@@ -86,8 +98,6 @@ def test_several_challengers_on_the_contracts() -> None:
 
 
 def test_changed_preimages_lose_on_the_contracts() -> None:
-    from test_unique_root import all_places, preimage
-
     place, rng = world("four_letters"), random.Random(1)
     own = place.own()
     for spot in rng.sample(list(all_places(own.shapes)), 12):

@@ -14,7 +14,7 @@ from opml.dispute.calldata import announcement_of, calldata_of
 from opml.dispute.cheats import copied
 from opml.dispute.describe import describe_game, describe_step, layer_of, story_target
 from opml.dispute.faults import plant
-from opml.dispute.gateway import ClaimRecord, ClaimStatus, RequestStatus
+from opml.dispute.gateway import ClaimRecord, ClaimStatus, RequestRecord, RequestStatus
 from opml.dispute.history import History, Known, retell
 from opml.dispute.moves import Announce, Open, OpenAt, PieceProof, Step, TokenProof
 from opml.dispute.own import Own
@@ -23,7 +23,7 @@ from opml.dispute.state import GameState
 from opml.dispute.strategy import View, challenger_move
 from opml.dispute.types import Phase, Terms
 from opml.dispute.verifier import StepTarget
-from opml.errors import ChainError
+from opml.errors import ChainError, InputError
 from opml.vm.isa import OUT_BYTES
 from opml.vm.reference import Fault
 from opml.vm.step import Mode
@@ -179,6 +179,25 @@ def test_a_submitter_leaves_alone_what_it_cannot_answer() -> None:
     submitter = table.submitter()
     table.arena.time = table.request.deadline + 1
     assert submitter.act() == 0
+
+
+def test_a_claim_that_cannot_be_recomputed_leaves_the_others_alone() -> None:
+    table = Table(toys.model("every_form"), outputs=2)
+    table.submitter(account=THIRD).act()
+    table.submitter(table.answer(faulty(table))).act()
+    posted = list(table.arena.claim_records.values())
+    told: list[Progress] = []
+    challenger = table.challenger(watch=told.append)
+
+    def own_of(request: RequestRecord, claim: ClaimRecord) -> Own:
+        if claim.id == posted[0].id:
+            raise InputError("no such tokens")
+        return table.own_of(request, claim)
+
+    challenger._own_of = own_of
+    assert challenger.act() == 1
+    assert told[0].refused == "no such tokens"
+    assert next(iter(table.arena.game_records.values())).key.claim_id == posted[1].id
 
 
 def test_a_refusal_is_told_and_not_raised() -> None:
