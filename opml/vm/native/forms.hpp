@@ -15,6 +15,9 @@ struct RowsForm {
   uint64_t first, per_r, per_index;
   uint32_t mask;
   int index;  // body operand, or -1
+  bool same_rows(const RowsForm& o) const {
+    return weight == o.weight && first == o.first && per_r == o.per_r && per_index == o.per_index && index == o.index;
+  }
 };
 struct QdotForm {
   RowsForm rows[2];

@@ -31,25 +31,13 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
   const size_t slots = program_.slots.size();
   forms_.resize(slots);
   keys_packed_.assign(slots, 0);
-  packed_.resize(weights_.size());
   raw_.resize(static_cast<size_t>(pool_->threads()));
   for (auto& raw : raw_) raw.reset(kRawWords);
   for (uint32_t s = 0; s < slots && !generic; ++s) {
-    const Slot& slot = program_.slots[s];
     forms_[s] = recognise(program_, s);
     if (const auto* score = std::get_if<ScoreForm>(&forms_[s])) keys_packed_[score->key_slot] = 1;
-    const auto* qdot = std::get_if<QdotForm>(&forms_[s]);
-    for (int j = 0; qdot != nullptr && j < slot.code->accumulators(); ++j) {
-      const uint32_t number = qdot->rows[j].weight;
-      if (packed_[number].size > 0) continue;
-      const WeightShape& w = program_.weights[number];
-      packed_[number].reset(packed_bytes(w));
-      const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, each = 64;
-      pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
-        pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_[number].data.get());
-      });
-    }
   }
+  pack_weights();
   kept_.assign(slots, 0);
   last_reader_.assign(slots, 0);
   entry_end_.assign(program_.schedule.size(), 0);
@@ -60,11 +48,34 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
       for (const Operand& o : *section) {
         if (o.kind != Kind::slot) continue;
         last_reader_[s - o.ref] = s;
-        if (o.window != Window::here) kept_[s - o.ref] = 1;
+        if (o.window != Window::here && !std::holds_alternative<ScoreForm>(forms_[s])) kept_[s - o.ref] = 1;
       }
     }
   }
   return {};
+}
+
+void Machine::pack_weights() {
+  packed_at_.assign(weights_.size(), kNotPacked);
+  uint64_t bytes = 0;
+  for (size_t s = 0; s < forms_.size(); ++s) {
+    const auto* qdot = std::get_if<QdotForm>(&forms_[s]);
+    for (int j = 0; qdot != nullptr && j < program_.slots[s].code->accumulators(); ++j) {
+      const uint32_t number = qdot->rows[j].weight;
+      if (packed_at_[number] != kNotPacked) continue;
+      packed_at_[number] = bytes;
+      bytes += (packed_bytes(program_.weights[number]) + 63) & ~uint64_t{63};
+    }
+  }
+  packed_.reset(bytes);
+  for (size_t number = 0; number < weights_.size(); ++number) {
+    if (packed_at_[number] == kNotPacked) continue;
+    const WeightShape& w = program_.weights[number];
+    const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, each = 64;
+    pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
+      pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
+    });
+  }
 }
 
 }  // namespace opml

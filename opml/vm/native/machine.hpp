@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "forms.hpp"
+#include "huge_bytes.hpp"
 #include "kernels.hpp"
 #include "merkle.hpp"
 #include "plan.hpp"
@@ -51,6 +52,12 @@ class Machine {
 
  private:
   friend class Session;
+  static constexpr uint64_t kNotPacked = ~uint64_t{0};
+  void pack_weights();
+  uint64_t position_bytes(uint32_t slot) const {  // of a slot that windows read
+    const Instruction& code = *program_.slots[slot].code;
+    return uint64_t{code.rows.n} * code.cols.n * format_bytes(code.out);
+  }
 
   Program program_;
   std::vector<std::span<const uint8_t>> weights_;
@@ -62,9 +69,10 @@ class Machine {
   std::optional<Padding> tensor_padding_, position_padding_, trace_padding_;
   std::vector<Form> forms_;            // by slot
   std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
-  std::vector<AlignedArray<uint8_t>> packed_;        // by weight: empty where no fast product reads it
+  HugeBytes packed_;                   // weights that fast products read
+  std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
-  std::vector<uint8_t> kept_;         // by slot: a window reads it, so that every position's tensor stays
+  std::vector<uint8_t> kept_;          // by slot: a window reads it as stored, so that every position's tensor stays
   std::vector<uint32_t> last_reader_;  // by slot: the last slot that reads it here
   std::vector<uint32_t> entry_end_;    // by entry: its last slot
   std::mutex running_;
@@ -133,6 +141,9 @@ class Session {
   uint32_t first_yield(uint32_t first, uint32_t positions) const;
   void plan(ChunkPlan& p, uint32_t first, uint32_t positions);
   void place_kept(ChunkPlan& p);
+  void reserve(uint32_t positions);
+  uint8_t* stored(uint32_t slot) const { return window_.data() + stored_at_[slot] * capacity_; }
+  uint8_t* keys(uint32_t slot) const { return window_.data() + keys_at_[slot] * capacity_; }
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
   void run_slot(ChunkPlan& p, uint32_t slot);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
@@ -157,13 +168,15 @@ class Session {
   std::vector<uint32_t> tokens_, samples_;
   uint32_t yields_from_ = 0xFFFFFFFF;
   std::vector<Digest> roots_;
-  std::vector<std::vector<uint8_t>> store_;  // by slot: kept tensors of all positions
-  std::vector<std::vector<uint8_t>> keys_;   // by slot: the same packed for scores
+  HugeBytes window_;                 // what windows read, with room for capacity_ positions of each slot
+  uint32_t capacity_ = 0;
+  std::vector<uint64_t> stored_at_, keys_at_;  // by slot: bytes of a position of what lies before it
+  uint64_t window_bytes_ = 0;                  // of a position
   std::vector<uint8_t> captured_;
   std::vector<uint64_t> times_;
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
-  uint64_t store_version_ = 1;               // counts reallocations
+  uint64_t store_version_ = 1;                 // counts reallocations
   ChunkPlan batch_, single_;
 };
 

@@ -26,9 +26,16 @@ class Stopwatch {
 }  // namespace
 
 Session::Session(Machine& machine, std::vector<uint32_t> params, std::vector<Fault> faults)
-    : machine_(machine), params_(std::move(params)), store_(machine.program_.slots.size()), keys_(store_.size()) {
+    : machine_(machine), params_(std::move(params)), stored_at_(machine.program_.slots.size()), keys_at_(stored_at_.size()) {
   params_.resize(std::max<size_t>(params_.size(), machine.program_.params));
   for (const Fault& f : faults) faults_.emplace(f.slot, f);
+  for (uint32_t s = 0; s < stored_at_.size(); ++s) {
+    const uint64_t bytes = machine.position_bytes(s);
+    stored_at_[s] = window_bytes_;
+    if (machine.kept_[s]) window_bytes_ += bytes;
+    keys_at_[s] = window_bytes_;
+    if (machine.keys_packed_[s]) window_bytes_ += bytes;
+  }
 }
 
 std::optional<uint32_t> Session::sample(uint32_t position) const {
@@ -119,6 +126,7 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
   captured_.clear();
   const auto slots = static_cast<uint32_t>(program.slots.size());
   std::vector<Digest> slot_roots;
+  reserve(static_cast<uint32_t>(tokens_.size() + tokens.size()));
   for (size_t done = 0; done < tokens.size();) {
     const auto first = static_cast<uint32_t>(tokens_.size());
     const uint32_t positions = chunk_size(first, tokens.size() - done);

@@ -59,8 +59,8 @@ void Session::close_positions(const Digest* slot_roots, uint32_t positions, Dige
 
 Digest Session::trace_root(uint32_t positions) {
   const std::lock_guard lock(machine_.running_);
-  const uint32_t depth = clog2(machine_.program_.limit);
-  if (positions == 0) return machine_.trace_padding_->at(depth);
+  if (positions == 0) return machine_.trace_padding_->at(0);
+  const uint32_t depth = clog2(positions);
   return tree_root(*machine_.kernels_, roots_.data(), positions, depth, Tag::trace, *machine_.trace_padding_,
                    machine_.scratch_[0]);
 }

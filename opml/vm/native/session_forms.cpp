@@ -89,6 +89,11 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
       Accumulators given{{nullptr, nullptr}, {0, 0}, raw_rows};
       for (int j = 0; j < plan.accumulators; ++j) {
         const RowsForm& rows = form.rows[j];
+        if (j == 1 && rows.same_rows(form.rows[0])) {  // a pair within the rows: computed once
+          given.raw[1] = given.raw[0];
+          given.mask[1] = rows.mask;
+          continue;
+        }
         uint64_t row = rows.first + begin + (form.by_row ? r * rows.per_r : 0);
         if (rows.index >= 0) {
           const Source& index = plan.body_operands[rows.index];
@@ -102,7 +107,7 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
         const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
         uint32_t* out = scratch + static_cast<uint64_t>(j) * group_positions * raw_rows;
         machine_.kernels_->qdot({w.format,
-                                 machine_.packed_[rows.weight].data.get() + group * units * packed_format(w.format).bytes,
+                                 machine_.packed_.data() + machine_.packed_at_[rows.weight] + group * units * packed_format(w.format).bytes,
                                  static_cast<uint32_t>(last - group + 1), units, activations, n, out, raw_rows});
         given.raw[j] = out + row % kGroupRows;
         given.mask[j] = rows.mask;
@@ -119,13 +124,10 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
 void Session::pack_keys(ChunkPlan& p, uint32_t slot) {
   const SlotPlan& plan = p.slots[slot];
   const uint64_t width = format_bytes(plan.out), elements = plan.stride;
-  const uint64_t groups = uint64_t{p.chunk.first + p.positions + 15} / 16, needed = groups * 16 * elements * width;
-  std::vector<uint8_t>& keys = keys_[slot];
-  if (keys.size() < needed) keys.resize(std::max(needed, keys.size() / 2 * 3));
   for (uint32_t i = 0; i < p.positions; ++i) {
     const uint64_t t = p.chunk.first + i;
     const uint8_t* from = plan.data + i * elements * width;
-    uint8_t* to = keys.data() + (t / 16 * elements * 16 + t % 16) * width;
+    uint8_t* to = keys(slot) + (t / 16 * elements * 16 + t % 16) * width;
     if (width == 2) {
       for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 32, from + e * 2, 2);
     } else {
@@ -152,7 +154,7 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
         machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
                                       queries + (r - row) * length + k);
     const uint64_t first_element = start_of(key, 0, row);
-    machine_.kernels_->score({key.format, keys_[form.key_slot].data() + (group * elements + first_element) * 16 * width, elements,
+    machine_.kernels_->score({key.format, keys(form.key_slot) + (group * elements + first_element) * 16 * width, elements,
                               last - group, length, queries, row_end - row, scores, raw_stride});
     for (uint32_t r = row; r < row_end; ++r) {
       const uint64_t base = uint64_t{r} * n;

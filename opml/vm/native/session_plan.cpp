@@ -94,22 +94,33 @@ uint32_t Session::chunk_size(uint32_t first, size_t wanted) const {
 void Session::place_kept(ChunkPlan& p) {
   for (uint32_t s = 0; s < p.slots.size(); ++s)
     if (machine_.kept_[s])
-      p.slots[s].data = store_[s].data() + uint64_t{p.chunk.first} * p.slots[s].stride * format_bytes(p.slots[s].out);
+      p.slots[s].data = stored(s) + uint64_t{p.chunk.first} * p.slots[s].stride * format_bytes(p.slots[s].out);
   for (const auto& [source, slot] : p.kept_sources) p.sources[source].data = p.slots[slot].data;
+}
+
+// Makes room in the windows; slots lie one after the other there, so that huge pages serve them.
+void Session::reserve(uint32_t positions) {
+  if (positions <= capacity_ || window_bytes_ == 0) return;
+  const uint64_t wanted = std::max<uint64_t>(positions, uint64_t{capacity_} * 5 / 4);
+  const auto capacity = static_cast<uint32_t>((wanted + 255) / 256 * 256);
+  HugeBytes window;
+  window.reset(capacity * window_bytes_);
+  const auto move = [&](uint64_t at, uint64_t bytes) {  // keys lie in groups of 16 positions, and capacities are multiples
+    if (capacity_ > 0) std::memcpy(window.data() + at * capacity, window_.data() + at * capacity_, bytes * capacity_);
+  };
+  for (uint32_t s = 0; s < stored_at_.size(); ++s) {
+    if (machine_.kept_[s]) move(stored_at_[s], machine_.position_bytes(s));
+    if (machine_.keys_packed_[s]) move(keys_at_[s], machine_.position_bytes(s));
+  }
+  window_ = std::move(window);
+  capacity_ = capacity;
+  ++store_version_;
 }
 
 // Resolves every slot for `positions` positions from `first` on.
 void Session::plan(ChunkPlan& p, uint32_t first, uint32_t positions) {
   const Program& program = machine_.program_;
   const uint32_t last = first + positions - 1, yield = first_yield(first, positions);
-  for (uint32_t s = 0; s < program.slots.size(); ++s) {
-    if (!machine_.kept_[s]) continue;
-    const Instruction& code = *program.slots[s].code;
-    const uint64_t bytes = (uint64_t{last} + 1) * code.rows.n * code.cols.n * format_bytes(code.out);
-    if (store_[s].size() >= bytes) continue;
-    store_[s].resize(std::max(bytes, store_[s].size() * 3 / 2));
-    ++store_version_;
-  }
   p.chunk = {first, tokens_.data() + first};
   if (p.positions == positions && p.first_yield == yield && last < p.extent_limit && p.store_version == store_version_) {
     place_kept(p);
@@ -195,7 +206,7 @@ void Session::plan(ChunkPlan& p, uint32_t first, uint32_t positions) {
             source.stride = p.slots[from].stride;
             source.size = uint64_t{writer.rows.n} * writer.cols.n;
             source.row = writer.cols;
-            source.data = o.window == Window::here ? p.slots[from].data : store_[from].data();
+            source.data = o.window == Window::here ? p.slots[from].data : stored(from);
             if (o.window == Window::here && machine_.kept_[from]) p.kept_sources.emplace_back(next_source - 1, from);
             z.uniform &= !writer.cols.varies;
             break;
