@@ -3,8 +3,8 @@
     python benchmarks/roofline.py MODEL.gguf [--threads 1] [--json FILE]
 
 `peaks.c` is built with the system's C compiler and measures, in the same run, memory bandwidth, clock and
-peak multiply-adds. Then: decode against reading every weight once a token; the batch against the peak of 8-bit
-multiply-adds; hashing against its instruction count.
+peak multiply-adds. Then: decode against reading every weight once a token; the batch against the peak of
+8-bit multiply-adds; hashing against its instruction count.
 """
 
 from __future__ import annotations
