@@ -55,6 +55,13 @@ class Books(RuleBasedStateMachine):
         self.claims: list[Posted] = []
         self.games: list[tuple[Posted, Key]] = []
         self.nonce = 1
+        for who in ("submitter", "carol"):
+            self.claims.append(self.world.claim(who))
+        for number, who in ((0, "alice"), (0, "bob"), (1, "alice")):
+            claim = self.claims[number]
+            self.games.append((claim, claim.open(who)[0]))
+        for claim, key in self.games[1:]:
+            claim.reveal(key)
 
     def try_(self, act: Callable[[], object]) -> bool:
         """Do it if the contracts admit it; they may refuse, but only by name."""
@@ -106,12 +113,16 @@ class Books(RuleBasedStateMachine):
             return
         spot = ONE_ROUND if which % 2 else EMBED
         for _ in range(moves):
-            if claim.phase(key) in (Phase.STEP, Phase.WON, Phase.LOST, Phase.RELEASED):
+            if claim.phase(key) >= Phase.STEP:
                 return
             if not self.try_(lambda: next_move(claim, key, spot, "stranger")):
                 return
 
-    @rule(which=st.integers(0, 20), direct=st.booleans())
+    @rule(which=st.integers(0, 20))
+    def play_to_the_end(self, which: int) -> None:
+        self.play(which, 30)
+
+    @rule(which=st.integers(0, 20), direct=st.sampled_from([False, False, True]))
     def prove(self, which: int, direct: bool) -> None:
         if not self.games:
             return
@@ -128,6 +139,13 @@ class Books(RuleBasedStateMachine):
         if self.games:
             claim, key = self.games[which % len(self.games)]
             self.try_(lambda: claim.timeout(key, who))
+
+    @rule(which=st.integers(0, 20), who=st.sampled_from(PEOPLE))
+    def time_out_when_due(self, which: int, who: str) -> None:
+        if self.games:
+            claim, key = self.games[which % len(self.games)]
+            if claim.phase(key) < Phase.WON:
+                self.try_(lambda: claim.timeout_when_due(key, who))
 
     @rule(which=st.integers(0, 20), who=st.sampled_from(PEOPLE))
     def release(self, which: int, who: str) -> None:
@@ -182,7 +200,7 @@ class Books(RuleBasedStateMachine):
                 )
             )
 
-    @rule(seconds=st.sampled_from([60, 500, 901, 1201, 3600]))
+    @rule(seconds=st.sampled_from([1, 60, 300, 450, 901, 1201]))
     def wait(self, seconds: int) -> None:
         self.world.set_time(self.world.now + seconds)
 
@@ -273,8 +291,8 @@ NAMES = {
 
 TestBooks = Books.TestCase
 TestBooks.settings = settings(
-    max_examples=12,
-    stateful_step_count=30,
+    max_examples=8,
+    stateful_step_count=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

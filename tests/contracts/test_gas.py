@@ -19,20 +19,22 @@ from tests.dispute.toys import every_form
 SLACK = 0.14
 """How far a figure may lie above the measured gas; an account that was never credited costs 17,100 more."""
 PAID_BEFORE = 17_100
+LAST = 16
+"""The last position of a trace of 17, whose root has 32 children."""
 
 
 @cache
 def built(layers: int) -> World:
-    return World(deep(layers))
+    return World(deep(layers), prompt=range(1, 16), outputs=3)
 
 
 @cache
 def deep(layers: int) -> Model:
-    """A trace tree of ten levels, so that reveals have 32 children."""
-    return every_form(limit=1024, layers=layers)
+    """Room for a prompt of many positions, so that reveals have 32 children."""
+    return every_form(limit=32, layers=layers)
 
 
-@pytest.fixture(params=[1, 12])
+@pytest.fixture(params=[1, 6])
 def world(request: pytest.FixtureRequest) -> World:
     found = built(request.param)
     found.restore()
@@ -68,7 +70,7 @@ def test_figures_are_the_same_on_both_sides() -> None:
 
 def test_a_descent(world: World) -> None:
     claim = world.claim()
-    spot = Spot(3, last(world, "ffn_up"), 5)
+    spot = Spot(LAST, last(world, "ffn_up"), 5)
     key, receipt = claim.open()
     holds(ledger.OPEN + ledger.DOCKET, receipt)
     _, receipt = claim.open(who="bob")
@@ -96,7 +98,7 @@ def test_a_descent(world: World) -> None:
 @pytest.mark.parametrize("name", ["ffn_up", "ffn_down", "sample"])
 def test_totals_and_an_announcement(world: World, name: str) -> None:
     claim = world.claim()
-    spot = Spot(3, last(world, name), 0)
+    spot = Spot(LAST, last(world, name), 0)
     key, _ = claim.open()
     claim.descend(key, spot)
     states = bytes(n * 7 % 255 + 1 for n in range(claim.states_bytes(spot, 1)))
@@ -114,9 +116,9 @@ def test_opening_below_the_root(world: World) -> None:
     shapes = claim.shapes
     for salt, cursor in enumerate(
         [
-            shapes.normal(Cursor(Stage.POSITION, 0, ordinal, 3)),
-            Cursor(Stage.TENSOR, 0, 1, 3, ordinal),
-            Cursor(Stage.POSITION, 1, ordinal >> 1, 3),
+            shapes.normal(Cursor(Stage.POSITION, 0, ordinal, LAST)),
+            Cursor(Stage.TENSOR, 0, 1, LAST, ordinal),
+            Cursor(Stage.POSITION, 1, ordinal >> 1, LAST),
         ]
     ):
         _, receipt = claim.open_at(cursor, salt=salt + 1)
@@ -150,7 +152,7 @@ def test_proofs_apart_from_the_verifier(world: World, late: bool) -> None:
     """What a verdict takes beyond the verifier's own work; 90,000 of it are in the cost of every step."""
     warm(world, "bob", "carol")
     claim = world.claim()
-    spot = Spot(3, last(world, "embed"), 0)
+    spot = Spot(LAST, last(world, "embed"), 0)
     key, _ = claim.open()
     claim.descend(key, spot)
     claim.announce(key)

@@ -188,7 +188,7 @@ CLAIMS: dict[str, tuple[str, Callable[[World], object]]] = {
     "after the answer": ("RequestNot", after_answer),
     "no output": ("WrongTokens", lambda w: w.claim(output=())),
     "beyond the vocabulary": ("TokenOutOfVocabulary", lambda w: w.claim(output=(1, 2, 300))),
-    "too long": ("OutputTooLong", lambda w: w.claim(output=(1, 2, 3, 4))),
+    "too long": ("OutputTooLong", lambda w: w.claim(output=(1, 2, 3, 4, 5))),
     "cut short": ("NoEndToken", lambda w: w.claim(output=(1, 2))),
     "going on": ("EndTokenInside", lambda w: w.claim(output=(1, END, 2))),
     "twice an end": ("EndTokenInside", lambda w: w.claim(output=(END, END))),
@@ -207,7 +207,7 @@ def test_a_claim_is_refused(world: World, name: str) -> None:
     assert refusal.value.error == error
 
 
-@pytest.mark.parametrize("output", [(END,), (1, END), (1, 2, END), (1, 2, 3)])
+@pytest.mark.parametrize("output", [(END,), (1, END), (1, 2, 3, END), (1, 2, 3, 4)])
 def test_an_output_ends_with_an_end_token_or_at_the_limit(world: World, output: tuple[int, ...]) -> None:
     assert world.claim(output=output).status == PENDING
 

@@ -1,6 +1,6 @@
 """All contracts on an embedded chain, with a verifier that says what a test tells it, and moves by name.
 
-world = World(every_form(), outputs=3)
+world = World(every_form())
 claim = world.claim()
 game = claim.open()
 claim.descend(game, Spot(t, ordinal, element))
@@ -56,7 +56,7 @@ class World:
         self,
         model: Model,
         prompt: Sequence[int] = (1, 2),
-        outputs: int = 3,
+        outputs: int = 4,
         terms: Terms = TERMS,
         base_fee: int = GWEI,
     ) -> None:
