@@ -41,7 +41,7 @@ library Frames {
         Program memory p = m.program;
         Witness memory w = m.witness;
         w.slotCount = p.committed;
-        w.positionCount = p.limit;
+        w.positionCount = m.promptLength + m.outputLength - 1;
         w.weightCount = p.weights;
         uint256 pool;
         uint256 from = p.poolAt;

@@ -12,7 +12,19 @@ library Quant {
     /// @notice One element of a unit at memory address `unit`: `fma(i2f(q), d, m)`.
     function element(uint256 format, uint256 unit, uint256 i) internal pure returns (uint256) {
         (uint256 q, uint256 d, uint256 m) = decode(format, unit, i);
-        return Float32.fma(Float32.fromInt(q), d, m);
+        // i2f of |q| < 256: the leading bit by a perfect hash.
+        assembly ("memory-safe") {
+            let negative := shr(31, q)
+            if negative { q := sub(0x100000000, q) }
+            if q {
+                let n := byte(
+                    and(0x1f, shr(q, 0x8421084210842108cc6318c6db6d54be)),
+                    0x0706060506020504060203020504030106050205030304010505030400000000
+                )
+                q := or(shl(31, negative), add(shl(23, add(n, 126)), shl(sub(23, n), q)))
+            }
+        }
+        return Float32.fma(q, d, m);
     }
 
     /// @dev The signed integer of element i as a 32-bit word, the f32 of d and of m (+0 without a minimum).

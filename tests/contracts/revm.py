@@ -13,7 +13,7 @@ from opml.vm.keccak import keccak256
 pyrevm = pytest.importorskip("pyrevm", reason="pyrevm has no wheels for this Python")
 
 CALLER = "0x" + "11" * 20
-GAS = 1 << 40
+GAS = 1 << 28
 
 
 class Reverted(Exception):
