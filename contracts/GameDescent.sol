@@ -27,8 +27,8 @@ abstract contract GameDescent is GameCore {
         (id, key, d, s) = _open(claim, request, salt);
 
         g.phase = Phase.Reveal;
-        g.height = uint8(Merkle.clog2(s.limit));
         g.leaves = uint24(_positions(d));
+        g.height = uint8(Merkle.clog2(g.leaves));
         _repay(g, d, _openGas(key.claimId));
         _start(id, key, g, d, bytes32(0));
     }

@@ -117,7 +117,7 @@ contract GameRules is IGameRules {
         bytes32 node,
         bytes32[] calldata siblings
     ) external view override returns (bytes32 root, uint256 leaves) {
-        uint256 trace = Merkle.clog2(sizes.limit);
+        uint256 trace = Merkle.clog2(positions);
         uint256 slots = Merkle.clog2(sizes.committed);
         root = node;
         if (cursor.stage == Stage.Trace) {

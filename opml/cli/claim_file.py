@@ -163,7 +163,7 @@ class Roots:
                     f"{file}: {name} is {array.dtype}{list(array.shape)}, uint8{list(shape)} is expected: "
                     "delete it"
                 )
-        tree = trace_tree([row.tobytes() for row in roots.positions], claim.limit)
+        tree = trace_tree([row.tobytes() for row in roots.positions])
         if tree.root != claim.trace_root:
             raise InputError(
                 f"{file}: the positions' root is 0x{tree.root.hex()}, the claim's trace root is "

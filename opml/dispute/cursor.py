@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from opml.vm.commitment import Tag
-from opml.vm.layout import Layout, Leaves, SlotInfo
+from opml.vm.layout import Layout, Leaves, SlotInfo, clog2
 from opml.vm.trace import Cursor, Stage
 
 STAGE_TAGS: Mapping[Stage, Tag] = {
@@ -44,6 +44,11 @@ class Shapes:
     prompt_length: int
     positions: int
 
+    @property
+    def trace_depth(self) -> int:
+        """Depth of the tree over the positions."""
+        return clog2(self.positions)
+
     def slot(self, ordinal: int) -> SlotInfo:
         """The committed slot with that number."""
         return self.layout.committed[ordinal]
@@ -63,7 +68,7 @@ class Shapes:
     def depth(self, cursor: Cursor) -> int:
         """Depth of the tree that a cursor stands in."""
         if cursor.stage == Stage.TRACE:
-            return self.layout.trace_depth
+            return self.trace_depth
         if cursor.stage == Stage.POSITION:
             return self.layout.position_depth
         return self.leaves_of(cursor.t, cursor.ordinal).depth
@@ -82,7 +87,7 @@ class Shapes:
 
     def root(self) -> Cursor:
         """The trace root."""
-        return Cursor(Stage.TRACE, self.layout.trace_depth, 0)
+        return Cursor(Stage.TRACE, self.trace_depth, 0)
 
     def normal(self, cursor: Cursor) -> Cursor:
         """The same node, named in the innermost tree that it is the root of; it must not be padding."""
@@ -105,7 +110,7 @@ class Shapes:
             inner = Cursor(Stage.POSITION, 0, cursor.ordinal, cursor.t)
             path += _siblings(inner, self.layout.position_depth)
         if cursor.stage != Stage.TRACE:
-            path += _siblings(Cursor(Stage.TRACE, 0, cursor.t), self.layout.trace_depth)
+            path += _siblings(Cursor(Stage.TRACE, 0, cursor.t), self.trace_depth)
         return path
 
 

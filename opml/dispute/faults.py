@@ -323,7 +323,7 @@ def _padding(s: Scenario, name: str) -> Cheat:
     """A padding node that isn't the hash of nothing."""
     own = Own.of(s.honest, s.vocabulary)
     shapes, layout = own.shapes, s.layout
-    places = [Cursor(Stage.TRACE, 0, shapes.positions)] if shapes.positions < 1 << layout.trace_depth else []
+    places = [Cursor(Stage.TRACE, 0, shapes.positions)] if shapes.positions < 1 << shapes.trace_depth else []
     committed = len(layout.committed)
     if committed < 1 << layout.position_depth:
         places.append(Cursor(Stage.POSITION, 0, committed, 0))

@@ -199,9 +199,9 @@ def position_tree(tensor_roots: Sequence[bytes]) -> Tree:
     return Tree(Tag.POSITION, tensor_roots, clog2(max(1, len(tensor_roots))))
 
 
-def trace_tree(position_roots: Sequence[bytes], limit: int) -> Tree:
-    """The tree of a trace, of the depth of the program's limit."""
-    return Tree(Tag.TRACE, position_roots, clog2(limit))
+def trace_tree(position_roots: Sequence[bytes]) -> Tree:
+    """The tree of a trace, over all its positions."""
+    return Tree(Tag.TRACE, position_roots, clog2(len(position_roots)))
 
 
 def weights_tree(tensor_roots: Sequence[bytes]) -> Tree:

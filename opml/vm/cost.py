@@ -125,7 +125,7 @@ def _operand(
             inner = touched.within(instr.rows.n, instr.cols.n, instr.cols.varies)
             return total + _elements(layout, source, inner, instr.k.n)
         leaves = cut(1, instr.rows.n * instr.cols.n, 1, OUT_BYTES[instr.out])
-        upward = layout.position_depth + layout.trace_depth
+        upward = layout.position_depth + layout.most_trace_depth
     else:
         weight = layout.weights[layout.weight_number(slot, operand)]
         touched = follow(slot.instr, section, number, places, terms, weight.cols)

@@ -146,7 +146,7 @@ class Layout:
         self.weights: tuple[WeightInfo, ...] = tuple(weights)
         self.entry_weights: tuple[int, ...] = tuple(first)
         self.position_depth = clog2(max(1, len(committed)))
-        self.trace_depth = clog2(program.limit)
+        self.most_trace_depth = clog2(program.limit)
         self.weights_depth = clog2(max(1, len(weights)))
 
     # Slots ---------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class TraceTrees:
     def trace_tree(self) -> Tree:
         """The tree over the roots of all positions."""
         positions = range(len(self.trace.tokens) - 1)
-        return trace_tree([self.trace.position_root(t) for t in positions], self.trace.layout.program.limit)
+        return trace_tree([self.trace.position_root(t) for t in positions])
 
     def position_tree(self, t: int) -> Tree:
         """The tree over the tensor roots of position t."""

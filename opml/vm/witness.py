@@ -18,7 +18,7 @@ from enum import IntEnum
 
 from opml.errors import InputError
 from opml.vm.commitment import Tag, Tree, leaf_data, leaf_hash, path_root, run_root, token_bytes
-from opml.vm.layout import Layout, Leaves, token_leaves
+from opml.vm.layout import Layout, Leaves, clog2, token_leaves
 from opml.vm.trace import Trace, TraceTrees
 
 HASH_BYTES = 32
@@ -53,6 +53,11 @@ class Context:
     output_root: bytes
     output_length: int
     params: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """Positions of the trace."""
+        return self.prompt_length + self.output_length - 1
 
     @classmethod
     def of(cls, trees: TraceTrees) -> Context:
@@ -227,7 +232,7 @@ class Verifier(Opener):
                 self._expect(tensor, self._positions[tensor.t], node)
                 return
             self._positions[tensor.t] = node
-            node = self._climb(Tag.TRACE, tensor.t, node, self.layout.trace_depth)
+            node = self._climb(Tag.TRACE, tensor.t, node, clog2(context.positions))
             self._expect(tensor, context.trace_root, node)
         elif tensor.forest == Forest.WEIGHTS:
             node = self._climb(Tag.WEIGHTS, tensor.number, root, self.layout.weights_depth)

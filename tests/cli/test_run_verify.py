@@ -84,7 +84,7 @@ def test_wrong_root_is_named_with_the_first_tensor(
         positions, slots = archive["positions"].copy(), archive["slots"].copy()
     slots[3, 5, 0] ^= 1
     positions[3] = np.frombuffer(position_tree([row.tobytes() for row in slots[3]]).root, np.uint8)
-    root = trace_tree([row.tobytes() for row in positions], content["limit"]).root
+    root = trace_tree([row.tobytes() for row in positions]).root
     wrong = changed(claim, tmp_path, {"traceRoot": "0x" + root.hex()})
     result = opml("verify", tiny_file, wrong)
     assert isinstance(result.exception, WrongClaim) and "trace root: claimed 0x" in str(result.exception)

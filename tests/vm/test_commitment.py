@@ -146,9 +146,9 @@ def test_tokens_and_vocabulary() -> None:
         vocabulary_tree([])
 
 
-def test_trace_tree_has_the_depth_of_the_limit() -> None:
-    assert trace_tree([bytes(32)], 1).depth == 0
-    assert trace_tree([bytes(32)], 1000).depth == 10
+def test_trace_tree_has_the_depth_of_its_positions() -> None:
+    assert trace_tree([bytes(32)]).depth == 0
+    assert trace_tree([bytes(32)] * 1000).depth == 10
 
 
 def test_model_id_changes_with_each_part() -> None:
