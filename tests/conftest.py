@@ -1,0 +1,8 @@
+"""Lets tests import one another's helpers as `tests.…`: the repository's root, behind everything that is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
