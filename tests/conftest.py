@@ -1,4 +1,4 @@
-"""Lets tests import one another's helpers as `tests.…`: the repository's root, behind everything that is installed."""
+"""Lets tests import one another's helpers: the repository's root, behind everything that is installed."""
 
 from __future__ import annotations
 
