@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opml.ops.expr import fma, i2f, imul, lt, sel, shr, sub
 from opml.vm import reference
+from opml.vm.builder import ProgramBuilder, axis, c, k, param
 from opml.vm.commitment import Tag, weight_tree
 from opml.vm.encoding import encode
-from opml.vm.isa import Format
+from opml.vm.isa import Fold, Format, Out
 from opml.vm.trace import MemoryTrace
+from opml.vm.weights import Weight, Weights
 from tests.vm.programs import MODELS, PARAMS, SMALL, Model, gemma3, gpt2, llama, moe, random_weight
 
 native = pytest.importorskip("opml.vm._native")
@@ -240,3 +243,49 @@ def test_more_positions_than_the_limit_are_refused() -> None:
     session = machine(model).new_session(list(PARAMS))
     with pytest.raises(ValueError, match="limit"):
         session.feed([1] * (model.program.limit + 1), 0)
+
+
+@pytest.mark.parametrize("temperature", [0, 0x80000000])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_sampling_at_temperature_zero_equals_the_generic_path(name: str, temperature: int) -> None:
+    model = MODELS[name]()
+    tokens = tokens_for(model, 14)
+    params = [temperature, *PARAMS[1:]]
+    trace = reference.run(model.program, model.weights, tokens, PROMPT, tuple(params))
+    for level in LEVELS:
+        session = machine(model, level=level, threads=2).new_session(params)
+        session.feed(tokens[:8], PROMPT - 1)
+        for token in tokens[8:-1]:
+            session.feed([token], PROMPT - 1)
+        assert_same(session, trace)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([0x00000000, 0x80000000, 0xBF800000, 0x3F800000, 0x7F800000, 0x7FC00000, 0xFF800000]),
+        min_size=40,
+        max_size=40,
+    ),
+    st.sampled_from([0, 0x80000000]),
+    st.integers(0, 2**32 - 1),
+)
+def test_sampling_at_temperature_zero_over_any_scores(z: list[int], temperature: int, seed: int) -> None:
+    builder = ProgramBuilder(4)
+    table = builder.global_weight(1, len(z), Format.F32)
+    b = builder.block("all")
+    x = b.emit("x", 1, len(z), table(c), yields=True)
+    random = b.emit("random", 1, len(z), imul(axis(c), param(2)), out=Out.I32, virtual=True, yields=True)
+    noise = b.emit("noise", 1, len(z), sub(i2f(shr(random(c), 8)), 8388608.0), virtual=True, yields=True)
+    choice = sel(lt(x(k), param(1)), float("-inf"), fma(param(0), noise(k), x(k)))
+    b.emit("sample", 1, 1, fold=Fold.ARGMAX, k=len(z), body=(choice,), out=Out.I32, yields=True, terms=1)
+    program = builder.program([(b, [])])
+    weights = Weights([Weight(1, len(z), Format.F32, np.array(z, "<u4").tobytes())])
+    params = (temperature, 0xFF800000, seed | 1, 0)
+    trace = reference.run(program, weights, [0, 0, 0], 1, params)
+    session = native.Machine(encode(program), [w.data for w in weights], "native", 2).new_session(
+        list(params)
+    )
+    session.feed([0], 0)
+    session.feed([0], 0)
+    assert session.trace_root() == trace.trace_root()

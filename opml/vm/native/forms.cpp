@@ -117,9 +117,90 @@ std::optional<ValueForm> value_form(const Program& program, uint32_t number) {
   return ValueForm{found->first, found->second};
 }
 
+// True if c * length + k can be taken as one axis.
+bool is_flat(const Operand& o, uint32_t length) {
+  if (o.kind == Kind::axis) return o.ref != 1 && o.ref != 2;
+  if (o.window != Window::here) return false;
+  const Term *c = o.term(Axis::c), *k = o.term(Axis::k);
+  if (o.term(Axis::i) != nullptr || (c != nullptr && c->mask != 0)) return false;
+  if (k != nullptr) return is_plain(k) && c != nullptr && c->mul == length && c->div == 1;
+  return c == nullptr || c->mul != kRow;
+}
+
+std::optional<MaxForm> flat_max_form(const Program& program, uint32_t number) {
+  const Instruction& code = *program.slots[number].code;
+  if (code.body.empty() || code.result[0] != code.body_operands.size() + code.body.size() - 1) return {};
+  for (const Operand& o : code.body_operands) {
+    if (!is_flat(o, code.k.n)) return {};
+    if (o.kind == Kind::slot && program.slots[number - o.ref].code->cols.varies) return {};
+  }
+  return MaxForm{false, true};
+}
+
+int uses(const std::vector<ScalarOp>& ops, size_t x) {
+  int n = 0;
+  for (const ScalarOp& o : ops) {
+    const uint8_t operands[] = {o.a, o.b, o.c};
+    for (int i = 0; i < kOpArity[static_cast<size_t>(o.op)]; ++i) n += operands[i] == x;
+  }
+  return n;
+}
+
+// The only slot that reads `slot`, and it does once.
+bool read_once(const Program& program, uint32_t slot) {
+  int n = 0;
+  for (uint32_t s = slot + 1; s < program.slots.size(); ++s)
+    for (const auto* section : {&program.slots[s].code->body_operands, &program.slots[s].code->finish_operands})
+      for (const Operand& o : *section) n += o.kind == Kind::slot && s - o.ref == slot;
+  return n == 1;
+}
+
+bool is_virtual_elementwise(const Instruction& code) { return code.fold == Fold::none && code.is_virtual; }
+
+std::optional<GreedyForm> greedy_form(const Program& program, uint32_t number) {
+  const Instruction& code = *program.slots[number].code;
+  const size_t operands = code.body_operands.size(), last = operands + code.body.size() - 1;
+  if (code.k.varies || code.cols.varies || code.rows.n != 1 || code.cols.n != 1 || code.body.empty() || code.result[0] != last)
+    return {};
+  for (const Operand& o : code.body_operands) {
+    const Term* k = o.term(Axis::k);
+    if (o.window != Window::here || o.term(Axis::i) != nullptr || (o.kind == Kind::axis && o.ref == 2)) return {};
+    if (k != nullptr && (k->div != 1 || k->mask != 0 || k->mul == kRow)) return {};
+  }
+  for (size_t f = 0; f < code.body.size(); ++f) {
+    const ScalarOp& o = code.body[f];
+    if (o.op != Op::fma || o.a >= operands || o.b >= operands) continue;
+    const bool first = code.body_operands[o.a].kind == Kind::param;
+    const size_t factor = first ? o.a : o.b, noise = first ? o.b : o.a, sum = operands + f;
+    const Operand &t = code.body_operands[factor], &g = code.body_operands[noise];
+    if (t.kind != Kind::param || g.kind != Kind::slot || uses(code.body, noise) != 1) continue;
+    const ScalarOp& chosen = code.body.back();
+    const bool is_last = sum == last && uses(code.body, sum) == 0;
+    if (!is_last && (chosen.op != Op::sel || chosen.a == sum || uses(code.body, sum) != 1 || (chosen.b != sum && chosen.c != sum)))
+      continue;
+    const uint32_t noise_slot = number - g.ref;
+    const Instruction& noisy = *program.slots[noise_slot].code;
+    if (!is_virtual_elementwise(noisy) || noisy.out != Format::f32 || noisy.finish_operands.size() != 1) continue;
+    const Operand& word = noisy.finish_operands[0];
+    if (word.kind != Kind::slot || word.window != Window::here || uses(noisy.finish, 0) != 1) continue;
+    const uint32_t random_slot = noise_slot - word.ref;
+    const Instruction& random = *program.slots[random_slot].code;
+    if (!is_virtual_elementwise(random) || random.out != Format::i32) continue;
+    if (!read_once(program, noise_slot) || !read_once(program, random_slot)) continue;
+    for (const ScalarOp& s : noisy.finish) {
+      if (s.op != Op::shr || s.a != 0 || s.b < kMaxRegisters) continue;
+      const uint32_t shift = program.pool[s.b - kMaxRegisters] & 31;
+      if (shift >= 8) return GreedyForm{t.ref, noise_slot, random_slot, static_cast<int>(noise), shift};
+    }
+  }
+  return {};
+}
+
 std::optional<MaxForm> max_form(const Program& program, uint32_t number) {
   const Instruction& code = *program.slots[number].code;
   if (code.fold != Fold::max || code.k.varies || code.cols.varies || code.k.n > kLeafElements) return {};
+  if (const auto flat = flat_max_form(program, number); flat && (code.body.size() > 1 || code.body_operands.size() > 1))
+    return flat;
   if (code.body_operands.size() != 1 || code.body.size() > 1) return {};
   const Operand& x = code.body_operands[0];
   if (x.kind != Kind::slot || x.window != Window::here || x.term(Axis::t) != nullptr || x.term(Axis::i) != nullptr) return {};
@@ -132,7 +213,7 @@ std::optional<MaxForm> max_form(const Program& program, uint32_t number) {
   const bool absolute = code.body.size() == 1;
   if (absolute && (code.body[0].op != Op::abs || code.body[0].a != 0)) return {};
   if (code.result[0] != (absolute ? 1 : 0)) return {};
-  return MaxForm{absolute};
+  return MaxForm{absolute, false};
 }
 
 }  // namespace
@@ -148,6 +229,9 @@ Form recognise(const Program& program, uint32_t slot) {
       break;
     case Fold::max:
       if (const auto form = max_form(program, slot)) return *form;
+      break;
+    case Fold::argmax:
+      if (const auto form = greedy_form(program, slot)) return *form;
       break;
     default: break;
   }

@@ -36,12 +36,21 @@ struct ValueForm {
   int factor, value;  // body operands
 };
 
-// max of k consecutive elements, maybe of their absolute values.
+// max of k consecutive elements, maybe of their absolute values; or of a body over operands that are addressed by
+// c * k + k, by c or by neither: `flat`, the body is evaluated over c * k + k as one axis.
 struct MaxForm {
-  bool absolute;
+  bool absolute, flat;
 };
 
-using Form = std::variant<std::monostate, QdotForm, ScoreForm, ValueForm, MaxForm>;
+// argmax of what adds temperature times noise, fma(param, noise, z), alone or chosen by a `sel`. Where the temperature is
+// 0 and all noise is finite, fma gives z, unless z is -0, whose sign the noise then decides (session_greedy.cpp).
+struct GreedyForm {
+  uint32_t param, noise_slot, random_slot;
+  int noise;       // body operand
+  uint32_t shift;  // noise depends on a word shifted right by this
+};
+
+using Form = std::variant<std::monostate, QdotForm, ScoreForm, ValueForm, MaxForm, GreedyForm>;
 
 Form recognise(const Program& program, uint32_t slot);
 

@@ -32,29 +32,42 @@ inline constexpr uint64_t kKeccakRounds[24] = {
     0x000000008000808B, 0x800000000000008B, 0x8000000000008089, 0x8000000000008003, 0x8000000000008002, 0x8000000000000080,
     0x000000000000800A, 0x800000008000000A, 0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008};
 
+// The state is held in local variables all through: kept in memory, its loads and stores take longer than the rounds.
 template <class V>
-inline void keccak_permute(typename V::Word* a) {
+inline void keccak_permute(typename V::Word* state) {
   using W = typename V::Word;
+  W a[25];
+#pragma GCC unroll 25
+  for (int i = 0; i < 25; ++i) a[i] = state[i];
+#pragma GCC unroll 1
   for (int round = 0; round < 24; ++round) {
-    W c[5], d[5], b[25];
+    W c[5], d[5], z[25];
 #pragma GCC unroll 5
     for (int x = 0; x < 5; ++x) c[x] = V::xor3(V::xor3(a[x], a[x + 5], a[x + 10]), a[x + 15], a[x + 20]);
 #pragma GCC unroll 5
     for (int x = 0; x < 5; ++x) d[x] = V::xor2(c[(x + 4) % 5], V::template rotate<1>(c[(x + 1) % 5]));
-#define OPML_RHO_PI(to, from, n) b[to] = V::template rotate<n>(V::xor2(a[from], d[(from) % 5]));
-    OPML_RHO_PI(0, 0, 0) OPML_RHO_PI(10, 1, 1) OPML_RHO_PI(20, 2, 62) OPML_RHO_PI(5, 3, 28) OPML_RHO_PI(15, 4, 27)
-    OPML_RHO_PI(16, 5, 36) OPML_RHO_PI(1, 6, 44) OPML_RHO_PI(11, 7, 6) OPML_RHO_PI(21, 8, 55) OPML_RHO_PI(6, 9, 20)
-    OPML_RHO_PI(7, 10, 3) OPML_RHO_PI(17, 11, 10) OPML_RHO_PI(2, 12, 43) OPML_RHO_PI(12, 13, 25) OPML_RHO_PI(22, 14, 39)
-    OPML_RHO_PI(23, 15, 41) OPML_RHO_PI(8, 16, 45) OPML_RHO_PI(18, 17, 15) OPML_RHO_PI(3, 18, 21) OPML_RHO_PI(13, 19, 8)
-    OPML_RHO_PI(14, 20, 18) OPML_RHO_PI(24, 21, 2) OPML_RHO_PI(9, 22, 61) OPML_RHO_PI(19, 23, 56) OPML_RHO_PI(4, 24, 14)
-#undef OPML_RHO_PI
-#pragma GCC unroll 5
-    for (int y = 0; y < 25; y += 5) {
-#pragma GCC unroll 5
-      for (int x = 0; x < 5; ++x) a[y + x] = V::chi(b[y + x], b[y + (x + 1) % 5], b[y + (x + 2) % 5]);
-    }
+    // A row of the result after the other: its five words are read nowhere else, so that 32 registers nearly hold all.
+#define OPML_TURN(from, n) V::template rotate<n>(V::xor2(a[from], d[(from) % 5]))
+#define OPML_ROW(y, a0, n0, a1, n1, a2, n2, a3, n3, a4, n4)                                                              \
+  {                                                                                                                     \
+    const W b0 = OPML_TURN(a0, n0), b1 = OPML_TURN(a1, n1), b2 = OPML_TURN(a2, n2), b3 = OPML_TURN(a3, n3),             \
+            b4 = OPML_TURN(a4, n4);                                                                                     \
+    z[y] = V::chi(b0, b1, b2), z[y + 1] = V::chi(b1, b2, b3), z[y + 2] = V::chi(b2, b3, b4);                            \
+    z[y + 3] = V::chi(b3, b4, b0), z[y + 4] = V::chi(b4, b0, b1);                                                       \
+  }
+    OPML_ROW(0, 0, 0, 6, 44, 12, 43, 18, 21, 24, 14)
+    OPML_ROW(5, 3, 28, 9, 20, 10, 3, 16, 45, 22, 61)
+    OPML_ROW(10, 1, 1, 7, 6, 13, 25, 19, 8, 20, 18)
+    OPML_ROW(15, 4, 27, 5, 36, 11, 10, 17, 15, 23, 56)
+    OPML_ROW(20, 2, 62, 8, 55, 14, 39, 15, 41, 21, 2)
+#undef OPML_ROW
+#undef OPML_TURN
+#pragma GCC unroll 25
+    for (int i = 0; i < 25; ++i) a[i] = z[i];
     a[0] = V::xor2(a[0], V::set(kKeccakRounds[round]));
   }
+#pragma GCC unroll 25
+  for (int i = 0; i < 25; ++i) state[i] = a[i];
 }
 
 // Hashes tag || data for up to V::lanes messages at once; a lane that ends early idles. First and last block of a lane

@@ -16,6 +16,7 @@ inline constexpr const char* kLevelNames[] = {"baseline", "avx2", "avx512", "avx
 enum class Engine : uint8_t { soft, native };
 
 struct Kernels {
+  bool hardware;  // floats are the processor's
   // Runs a scalar program over n elements: inputs[i] are n words each, the last register goes to out.
   void (*eval_program)(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs, int n_inputs, const uint32_t* pool,
                        int n_pool, uint32_t* out, uint64_t n);

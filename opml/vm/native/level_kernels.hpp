@@ -76,6 +76,7 @@ void load_words(Format format, const uint8_t* data, uint64_t first, uint32_t n, 
 
 template <Arithmetic A>
 inline constexpr Kernels kKernels = {
+    .hardware = A::hardware,
     .eval_program = eval_program<A>,
     .keccak = keccak_many<KeccakWords>,
     .workspace_bytes = sizeof(typename SlotEval<A>::Workspace),

@@ -51,8 +51,28 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
         if (o.window != Window::here && !std::holds_alternative<ScoreForm>(forms_[s])) kept_[s - o.ref] = 1;
       }
     }
+    if (const auto* greedy = std::get_if<GreedyForm>(&forms_[s])) last_reader_[greedy->random_slot] = s;
   }
   return {};
+}
+
+// Tries noise on every word that it can depend on.
+bool Machine::noise_is_finite(const GreedyForm& form) {
+  if (const auto found = finite_.find(form.noise_slot); found != finite_.end()) return found->second;
+  const Instruction& code = *program_.slots[form.noise_slot].code;
+  constexpr uint32_t each = 1 << 14;
+  std::atomic<bool> finite{true};
+  pool_->run((1u << (32 - form.shift)) / each, [&](uint32_t task, int) {
+    std::vector<uint32_t> words(each), noise(each);
+    for (uint32_t i = 0; i < each; ++i) words[i] = (task * each + i) << form.shift;
+    const uint32_t* inputs[] = {words.data()};
+    kernels_->eval_program(code.finish.data(), static_cast<int>(code.finish.size()), inputs, 1, program_.pool.data(),
+                           static_cast<int>(program_.pool.size()), noise.data(), each);
+    bool fine = true;
+    for (const uint32_t x : noise) fine &= (x & 0x7F800000) != 0x7F800000;
+    if (!fine) finite = false;
+  });
+  return finite_[form.noise_slot] = finite;
 }
 
 void Machine::pack_weights() {

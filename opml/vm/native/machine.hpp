@@ -54,6 +54,7 @@ class Machine {
   friend class Session;
   static constexpr uint64_t kNotPacked = ~uint64_t{0};
   void pack_weights();
+  bool noise_is_finite(const GreedyForm& form);
   uint64_t position_bytes(uint32_t slot) const {  // of a slot that windows read
     const Instruction& code = *program_.slots[slot].code;
     return uint64_t{code.rows.n} * code.cols.n * format_bytes(code.out);
@@ -73,6 +74,7 @@ class Machine {
   std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<uint8_t> kept_;          // by slot: a window reads it as stored, so that every position's tensor stays
+  std::map<uint32_t, bool> finite_;    // by slot of noise, once it was tried
   std::vector<uint32_t> last_reader_;  // by slot: the last slot that reads it here
   std::vector<uint32_t> entry_end_;    // by entry: its last slot
   std::mutex running_;
@@ -146,12 +148,16 @@ class Session {
   uint8_t* keys(uint32_t slot) const { return window_.data() + keys_at_[slot] * capacity_; }
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
   void run_slot(ChunkPlan& p, uint32_t slot);
+  void run_generic(ChunkPlan& p, uint32_t slot);
+  void find_needless();
+  void run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void pack_keys(ChunkPlan& p, uint32_t slot);
   void run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form);
   void run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form);
   void run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form);
+  void run_flat_max(ChunkPlan& p, uint32_t slot);
   void finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread);
   uint32_t* raw(int thread, uint64_t words);
   void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;
@@ -173,6 +179,8 @@ class Session {
   std::vector<uint64_t> stored_at_, keys_at_;  // by slot: bytes of a position of what lies before it
   uint64_t window_bytes_ = 0;                  // of a position
   std::vector<uint8_t> captured_;
+  std::vector<uint8_t> needless_;  // by slot: noise that a temperature of 0 makes needless; empty until looked for
+  bool all_slots_ = false;         // compute needless slots too
   std::vector<uint64_t> times_;
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;

@@ -61,6 +61,12 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
   if (const auto* score = std::get_if<ScoreForm>(&form)) return run_score(p, slot, *score);
   if (const auto* value = std::get_if<ValueForm>(&form)) return run_value(p, slot, *value);
   if (const auto* runs = std::get_if<MaxForm>(&form)) return run_max(p, slot, *runs);
+  if (const auto* greedy = std::get_if<GreedyForm>(&form); greedy && !all_slots_ && needless_[greedy->noise_slot])
+    return run_greedy(p, slot, *greedy);
+  run_generic(p, slot);
+}
+
+void Session::run_generic(ChunkPlan& p, uint32_t slot) {
   const SlotPlan& plan = p.slots[slot];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   if (from >= p.positions) return;
@@ -95,6 +101,7 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
 
 void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture) {
   for (uint32_t s = slot_from; s < slot_to; ++s) {
+    if (!all_slots_ && needless_[s]) continue;
     if (times_.empty()) {
       run_slot(p, s);
     } else {
@@ -126,6 +133,8 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
   captured_.clear();
   const auto slots = static_cast<uint32_t>(program.slots.size());
   std::vector<Digest> slot_roots;
+  find_needless();
+  all_slots_ = options.capture && needless_[*options.capture];
   reserve(static_cast<uint32_t>(tokens_.size() + tokens.size()));
   for (size_t done = 0; done < tokens.size();) {
     const auto first = static_cast<uint32_t>(tokens_.size());
@@ -163,6 +172,7 @@ void Session::recompute(uint32_t position, std::vector<std::vector<uint8_t>>* sl
   const Program& program = machine_.program_;
   const auto count = static_cast<uint32_t>(program.slots.size());
   plan(single_, position, 1);
+  all_slots_ = true;
   run(single_, 0, count, {});
   if (slots != nullptr) {
     slots->assign(count, {});

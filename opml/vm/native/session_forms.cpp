@@ -209,7 +209,54 @@ void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
   });
 }
 
+// A max over a body: the body over c * k + k as one axis into memory, then runs of it.
+void Session::run_flat_max(ChunkPlan& p, uint32_t slot) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, length = plan.k.n;
+  std::vector<Source> sources(plan.body_operands, plan.body_operands + plan.n_body_operands);
+  for (Source& s : sources) {
+    bool along_k = false;
+    for (int i = 0; i < s.n_terms; ++i) along_k |= s.terms[i].axis == Axis::k;
+    uint8_t n = 0;
+    for (int i = 0; i < s.n_terms; ++i) {
+      const PlanTerm t = s.terms[i];
+      if (t.axis == Axis::k) continue;
+      s.terms[n++] = t.axis != Axis::c ? t : along_k ? plan_term({Axis::c, 0, 1, 1}) : plan_term({Axis::c, 0, t.div * length, t.mul});
+    }
+    s.n_terms = n;
+    s.uses_k = false;
+  }
+  SlotPlan flat = plan;
+  flat.fold = Fold::none;
+  flat.out = Format::f32;
+  flat.two = false;
+  flat.cols = {plan.cols.n * length, false};
+  flat.k = {0, false};
+  flat.accumulators = 0;
+  flat.body_operands = nullptr;
+  flat.n_body_operands = flat.n_body = 0;
+  flat.finish = plan.body;
+  flat.n_finish = plan.n_body;
+  flat.finish_operands = sources.data();
+  flat.n_finish_operands = plan.n_body_operands;
+  flat.stride = plan.stride * length;
+  const uint64_t elements = plan.stride;
+  const auto each = static_cast<uint32_t>(std::max<uint64_t>(1, 4096 / flat.stride));
+  machine_.pool_->run((p.positions - from + each - 1) / each, [&](uint32_t number, int thread) {
+    for (uint32_t i = from + number * each; i < std::min(p.positions, from + (number + 1) * each); ++i) {
+      uint32_t* tops = raw(thread, elements + flat.stride);
+      SlotPlan one = flat;
+      one.data = reinterpret_cast<uint8_t*>(tops + elements) - i * flat.stride * 4;
+      machine_.kernels_->run_slot(one, {i, i + 1, 0, flat.stride}, machine_.workspaces_[static_cast<size_t>(thread)].data.get());
+      machine_.kernels_->max_runs({Format::f32, reinterpret_cast<const uint8_t*>(tops + elements), 0,
+                                   static_cast<uint32_t>(elements), length, false, tops});
+      finish(plan, slot, {i, i + 1, 0, elements}, {{tops, nullptr}, {0, 0}, 0}, thread);
+    }
+  });
+}
+
 void Session::run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form) {
+  if (form.flat) return run_flat_max(p, slot);
   const SlotPlan& plan = p.slots[slot];
   const Source& x = plan.body_operands[0];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;

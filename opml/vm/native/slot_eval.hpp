@@ -42,6 +42,10 @@ class SlotEval {
         for (int j = 0; j < plan_.accumulators; ++j) {
           const uint32_t* raw = given.raw[j] + (p - range.first_p) * given.stride;
           const uint64_t mask = given.mask[j];
+          if (mask == 0) {
+            std::memcpy(w_.registers[j].v, raw + (element - range.from), static_cast<size_t>(w_.places.n) * 4);
+            continue;
+          }
           for (int i = 0; i < w_.places.n; ++i)
             w_.registers[j].v[i] = raw[((element + static_cast<uint64_t>(i)) ^ mask) - range.from];
         }
