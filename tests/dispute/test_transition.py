@@ -99,6 +99,11 @@ def match(slot: str = "ffn_up", element: int = 0, base_fee: int = 10**9) -> Matc
     return Match(table, theirs, table.own(), key, History(), Known())
 
 
+def first_reveal(own: Own) -> RevealRoot:
+    root = own.shapes.root()
+    return RevealRoot(own.trace_root, own.nodes.children(root, min(TERMS.fanout, root.height)))
+
+
 ALL_MOVES: tuple[GameMove, ...] = (
     RevealRoot(E0, ()),
     Reveal(()),
@@ -249,9 +254,8 @@ def test_a_claim_is_final_iff_the_window_is_over_and_no_game_is_open() -> None:
     table.arena.time += 1
     with pytest.raises(errors.GamesOpen):
         table.arena.finalise(SUBMITTER, posted.id)
-    children = table.own().nodes.children(table.own().shapes.root(), TERMS.fanout)
     table.arena.time = posted.claim.posted_at + 2
-    table.arena.play(SUBMITTER, key, RevealRoot(table.own().trace_root, children))
+    table.arena.play(SUBMITTER, key, first_reveal(table.own()))
     table.arena.time = posted.claim.posted_at + TERMS.window
     table.arena.play(THIRD, key, Timeout())
     table.arena.finalise(SUBMITTER, posted.id)
@@ -500,7 +504,7 @@ def test_a_direct_proof_is_admitted_in_either_sides_turn() -> None:
     key = table.arena.open(CHALLENGER, posted.id, Open(0))
     own = table.own()
     game = Match(table, own, own, key, History(), Known())
-    game.play(RevealRoot(own.trace_root, own.nodes.children(own.shapes.root(), 2)), SUBMITTER)
+    game.play(first_reveal(own), SUBMITTER)
     assert game.phase == Phase.PICK
     announced(game, PieceProof(0, posted.answer, posted.lengths, own.piece_witness(0)))
     assert game.phase == Phase.WON

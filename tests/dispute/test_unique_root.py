@@ -64,7 +64,7 @@ PARTS = 8
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_any_bit_of_any_preimage_of_the_smallest_model_loses(part: int) -> None:
-    table = Table(toys.model("four_letters"), outputs=1, terms=Terms(fanout=1))
+    table = Table(toys.model("four_letters"), (0, 2, 1), outputs=1, terms=Terms(fanout=1))
     own = table.own()
     for number, place in enumerate(all_places(own.shapes)):
         if number % PARTS != part:
@@ -77,7 +77,7 @@ def test_any_bit_of_any_preimage_of_the_smallest_model_loses(part: int) -> None:
 
 
 def test_any_other_length_of_any_leaf_loses() -> None:
-    table = Table(toys.model("four_letters"), outputs=1, terms=Terms(fanout=1))
+    table = Table(toys.model("four_letters"), (0, 2, 1), outputs=1, terms=Terms(fanout=1))
     own = table.own()
     for place in all_places(own.shapes):
         right = preimage(own, place)
