@@ -40,6 +40,7 @@ def test_run_prints_text_tokens_root_and_time(opml: Any, tiny_file: Path) -> Non
 @pytest.mark.parametrize("engine", ["reference", "soft", "native"])
 def test_every_engine_gives_the_same_claim(opml: Any, tiny_file: Path, claim: Path, engine: str) -> None:
     run = opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 8, "--engine", engine)
+    content = json.loads(claim.read_text())
     assert (run["traceRoot"], run["tokens"], run["modelId"]) == (
         content["traceRoot"],
         content["output"],
@@ -113,6 +114,7 @@ def test_sidecar_of_another_claim_is_refused(opml: Any, tiny_file: Path, claim: 
 def test_claim_that_breaks_a_rule_is_wrong(
     opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, change: Any, message: str
 ) -> None:
+    content = json.loads(claim.read_text())
     result = opml("verify", tiny_file, changed(claim, tmp_path, change(content)))
     assert isinstance(result.exception, WrongClaim) and message in str(result.exception), result.exception
 
