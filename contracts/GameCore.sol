@@ -81,7 +81,8 @@ abstract contract GameCore is IDisputeGame, Ledger {
     /// @inheritdoc IDisputeGame
     function challengerBond(bytes32 modelId) external view override returns (uint256) {
         (, Sizes memory s) = registry.sizesOf(modelId);
-        return GameGas.challengerBond(s, terms());
+        (, uint256 bond) = GameGas.stakes(s, terms());
+        return bond;
     }
 
     /// @inheritdoc IDisputeGame
@@ -137,7 +138,10 @@ abstract contract GameCore is IDisputeGame, Ledger {
 
     /// @dev INVARIANT: a move counts iff elapsed ≤ clock, a time-out iff elapsed > clock.
     function _spend(uint256 used, uint256 movedAt, uint256 clock) private view returns (uint24) {
-        used += block.timestamp - movedAt;
+        // Unchecked: `movedAt` is a block's time that is over.
+        unchecked {
+            used += block.timestamp - movedAt;
+        }
         if (used > clock) revert ClockExpired(used, clock);
         // safe: clock ≤ MOST_CLOCK
         return uint24(used);
@@ -159,20 +163,28 @@ abstract contract GameCore is IDisputeGame, Ledger {
 
     /// @dev Gas at today's price, in gwei, rounded up.
     function _units(uint256 gas) internal view returns (uint256) {
-        return (gas * _price() + GameState.UNIT - 1) / GameState.UNIT;
+        // Unchecked: the gas of one move times at most a ceiling of 2^40 wei.
+        unchecked {
+            return (gas * _price() + GameState.UNIT - 1) / GameState.UNIT;
+        }
     }
 
     /// @dev A challenger's gas is added to its due as far as the pot goes: first spent, first repaid.
     function _repay(Game memory g, Docket memory d, uint256 gas) internal view {
-        uint256 units = _min(_units(gas), _min(d.pot / GameState.UNIT, GameState.MOST_UNITS - g.due));
-        // safe: units ≤ MOST_UNITS − due and units · UNIT ≤ pot
-        g.due += uint40(units);
-        d.pot -= uint96(units * GameState.UNIT);
+        // Unchecked: due ≤ MOST_UNITS, units ≤ MOST_UNITS − due and units · UNIT ≤ pot.
+        unchecked {
+            uint256 units = _min(_units(gas), _min(d.pot / GameState.UNIT, GameState.MOST_UNITS - g.due));
+            g.due += uint40(units);
+            d.pot -= uint96(units * GameState.UNIT);
+        }
     }
 
     /// @dev The gas of what the submitter's side posts is held against the challenger's bond until the game's end.
     function _charge(Game memory g, uint256 gas) internal view {
-        g.charged += uint40(_min(_units(gas), GameState.MOST_UNITS - g.charged));
+        // Unchecked: charged ≤ MOST_UNITS.
+        unchecked {
+            g.charged += uint40(_min(_units(gas), GameState.MOST_UNITS - g.charged));
+        }
     }
 
     function _min(uint256 a, uint256 b) internal pure returns (uint256) {

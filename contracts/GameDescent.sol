@@ -7,7 +7,7 @@ import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, ClaimStatus, Request} from "./interfaces/IOpmlOracle.sol";
 import {GameCore} from "./GameCore.sol";
 import {GameGas} from "./GameGas.sol";
-import {GameState, Target} from "./GameState.sol";
+import {GameState, StoredDocket, Target} from "./GameState.sol";
 import {Ids} from "./Ids.sol";
 import {Merkle} from "./Merkle.sol";
 
@@ -24,13 +24,13 @@ abstract contract GameDescent is GameCore {
         Game memory g;
         Docket memory d;
         Sizes memory s;
-        (id, key, d, s) = _open(claim, request, salt);
+        bool first;
+        (id, key, d, s, first) = _open(claim, request, salt);
 
         g.phase = Phase.Reveal;
         g.leaves = uint24(_positions(d));
         g.height = uint8(Merkle.clog2(g.leaves));
-        _repay(g, d, _openGas(key.claimId));
-        _start(id, key, g, d, bytes32(0));
+        _start(id, key, g, d, bytes32(0), _openGas(first), first);
     }
 
     /// @inheritdoc IDisputeGame
@@ -47,7 +47,8 @@ abstract contract GameDescent is GameCore {
         Game memory g;
         Docket memory d;
         Sizes memory s;
-        (id, key, d, s) = _open(claim, request, salt);
+        bool first;
+        (id, key, d, s, first) = _open(claim, request, salt);
         _checkTraceRoot(claim, traceRoot);
 
         (bytes32 root, uint256 leaves) =
@@ -62,11 +63,10 @@ abstract contract GameDescent is GameCore {
         if (cursor.stage == Stage.Tensor) g.ordinal = uint24(cursor.ordinal);
         g.word = node;
         g.phase = Phase.Reveal;
-        uint256 gas = _openGas(key.claimId) + GameGas.OPEN_AT + GameGas.OPEN_SIBLING * siblings.length
+        uint256 gas = _openGas(first) + GameGas.OPEN_AT + GameGas.OPEN_SIBLING * siblings.length
             + GameGas.ENTRY * s.entries;
         if (g.height == 0) gas += _descend(g, d);
-        _repay(g, d, gas);
-        _start(id, key, g, d, traceRoot);
+        _start(id, key, g, d, traceRoot, gas, first);
     }
 
     /// @inheritdoc IDisputeGame
@@ -210,7 +210,7 @@ abstract contract GameDescent is GameCore {
     function _open(Claim calldata claim, Request calldata request, uint256 salt)
         private
         view
-        returns (bytes32 id, GameKey memory key, Docket memory d, Sizes memory s)
+        returns (bytes32 id, GameKey memory key, Docket memory d, Sizes memory s, bool first)
     {
         key = GameKey(Ids.claimSent(address(oracle), claim), msg.sender, salt);
         // INVARIANT: a game opens iff now < window end, so that a claim is decided by window + both clocks.
@@ -218,36 +218,48 @@ abstract contract GameDescent is GameCore {
         if (block.timestamp >= end) revert WindowClosed(end, block.timestamp);
         _checkRequest(claim, request);
 
-        GameState.unpackClaim(d, dockets[key.claimId].claim);
-        GameState.unpackMoney(d, dockets[key.claimId].money);
-        if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
-        if (d.program == address(0)) {
+        StoredDocket storage stored = dockets[key.claimId];
+        uint256 known = stored.claim;
+        first = known == 0;
+        if (first) {
             if (oracle.claimState(key.claimId).status != ClaimStatus.Pending) revert UnknownClaim(key.claimId);
             (d.program, s) = registry.sizesOf(request.modelId);
             d.promptLength = request.promptLength;
             d.outputLength = claim.outputLength;
-            d.pot = uint96(GameGas.pot(s, terms()));
         } else {
+            GameState.unpackClaim(d, known);
+            GameState.unpackMoney(d, stored.money);
+            if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
             s = _sizes(d.program);
         }
 
         id = Ids.game(key.claimId, key.challenger, key.salt);
         if (games[id].head != 0) revert GameExists(id);
-        uint256 bond = GameGas.challengerBond(s, terms());
+        (uint256 pot, uint256 bond) = GameGas.stakes(s, terms());
+        if (first) d.pot = uint96(pot);
         if (msg.value != bond) revert WrongValue(bond, msg.value);
     }
 
-    function _openGas(bytes32 claimId) private view returns (uint256) {
-        return dockets[claimId].claim == 0 ? GameGas.OPEN + GameGas.DOCKET : GameGas.OPEN;
+    function _openGas(bool first) private pure returns (uint256) {
+        return first ? GameGas.OPEN + GameGas.DOCKET : GameGas.OPEN;
     }
 
-    function _start(bytes32 id, GameKey memory key, Game memory g, Docket memory d, bytes32 traceRoot) private {
+    function _start(
+        bytes32 id,
+        GameKey memory key,
+        Game memory g,
+        Docket memory d,
+        bytes32 traceRoot,
+        uint256 gas,
+        bool first
+    ) private {
         g.movedAt = uint40(block.timestamp);
         ++d.openGames;
+        _repay(g, d, gas);
 
         _saveHead(id, g);
         if (g.word != bytes32(0)) games[id].word = g.word;
-        if (dockets[key.claimId].claim == 0) dockets[key.claimId].claim = GameState.packClaim(d);
+        if (first) dockets[key.claimId].claim = GameState.packClaim(d);
         _saveMoney(key.claimId, d);
         emit Opened(
             id,

@@ -6,7 +6,8 @@ import {IGameRules, TensorAt} from "./interfaces/IGameRules.sol";
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {GameState, Target} from "./GameState.sol";
 import {Merkle} from "./Merkle.sol";
-import {Program, ProgramLib, TensorInfo} from "./ProgramLib.sol";
+import {ProgramLib} from "./ProgramLib.sol";
+import {TensorInfo, TensorLib} from "./TensorLib.sol";
 
 /// @title What of a game follows from the program alone.
 /// @notice Nothing is taken from a caller that can be derived: depths, lengths and counts come from the stored program.
@@ -171,8 +172,7 @@ contract GameRules is IGameRules {
         view
         returns (TensorInfo memory, uint256)
     {
-        Program memory p = ProgramLib.load(program);
-        return (ProgramLib.tensorInfo(p, ordinal, position), p.entries);
+        return TensorLib.info(program, ordinal, position);
     }
 
     function _leafElements(TensorInfo memory info, uint256 leaf) private pure returns (uint256) {

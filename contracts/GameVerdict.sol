@@ -48,8 +48,9 @@ abstract contract GameVerdict is GameCore {
         _checkTraceRoot(claim, traceRoot);
 
         Target memory target = GameState.unpackTarget(games[id].word);
+        (StepContext memory context, Sizes memory s) = _context(claim, request, traceRoot);
         uint256 computed = verifier.step(
-            _context(claim, request, traceRoot),
+            context,
             StepTarget({
                 position: g.position,
                 ordinal: g.ordinal,
@@ -67,10 +68,10 @@ abstract contract GameVerdict is GameCore {
 
         if (d.rejectedAt != 0) {
             // Correct, but another game was faster: recorded and repaid.
-            uint256 gas = registry.stepGas(_program(key.claimId), g.ordinal);
-            _release(id, key, g, d, gas + GameGas.LATE);
+            uint256 gas = registry.stepGas(context.program, g.ordinal);
+            _release(id, key, g, d, s, gas + GameGas.LATE);
         } else {
-            _win(id, key, claim, g, d, 0);
+            _win(id, key, claim, g, d, s, 0);
             emit GameWon(id, key.claimId, Reason.Step, computed, target.claimed);
         }
     }
@@ -86,13 +87,14 @@ abstract contract GameVerdict is GameCore {
     ) external override {
         (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
         _checkTraceRoot(claim, traceRoot);
-        if (!verifier.tokenProof(_context(claim, request, traceRoot), j, witness)) revert NotFraud(j);
+        (StepContext memory context, Sizes memory s) = _context(claim, request, traceRoot);
+        if (!verifier.tokenProof(context, j, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
             // Correct, but another game was faster: recorded and repaid.
-            _release(id, key, g, d, GameGas.TOKEN_PROOF);
+            _release(id, key, g, d, s, GameGas.TOKEN_PROOF);
         } else {
-            _win(id, key, claim, g, d, 0);
+            _win(id, key, claim, g, d, s, 0);
             emit GameWon(id, key.claimId, Reason.Token, 0, 0);
         }
     }
@@ -111,14 +113,14 @@ abstract contract GameVerdict is GameCore {
         _checkBytes(claim.answerHash, answer);
         _checkBytes(claim.lengthsHash, lengths);
         // No part of this proof is under the trace root.
-        StepContext memory context = _context(claim, request, bytes32(0));
+        (StepContext memory context, Sizes memory s) = _context(claim, request, bytes32(0));
         if (!verifier.pieceProof(context, j, answer, lengths, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
             // Correct, but another game was faster: recorded and repaid.
-            _release(id, key, g, d, GameGas.PIECE_PROOF + GameGas.BYTE * (answer.length + lengths.length));
+            _release(id, key, g, d, s, GameGas.PIECE_PROOF + GameGas.BYTE * (answer.length + lengths.length));
         } else {
-            _win(id, key, claim, g, d, 0);
+            _win(id, key, claim, g, d, s, 0);
             emit GameWon(id, key.claimId, Reason.Piece, 0, 0);
         }
     }
@@ -141,7 +143,7 @@ abstract contract GameVerdict is GameCore {
         if (used <= clock) revert ClockRunning(used, clock);
 
         if (submitters) {
-            _win(id, key, claim, g, d, GameGas.CLOSE_WON * _price());
+            _win(id, key, claim, g, d, _sizesUnder(key.claimId), GameGas.CLOSE_WON * _price());
             emit GameWon(id, key.claimId, Reason.Timeout, 0, 0);
         } else {
             _lose(id, key, claim.submitter, g, d, GameGas.CLOSE * _price());
@@ -162,7 +164,7 @@ abstract contract GameVerdict is GameCore {
             uint256 from = uint256(d.rejectedAt) + CHALLENGER_CLOCK + 1;
             if (block.timestamp < from) revert NotReleasable(from, block.timestamp);
         }
-        _release(id, key, g, d, GameGas.RELEASE);
+        _release(id, key, g, d, _sizesUnder(key.claimId), GameGas.RELEASE);
     }
 
     /// @inheritdoc IDisputeGame
@@ -220,20 +222,15 @@ abstract contract GameVerdict is GameCore {
     function _context(Claim calldata claim, Request calldata request, bytes32 traceRoot)
         private
         view
-        returns (StepContext memory)
+        returns (StepContext memory context, Sizes memory s)
     {
-        (address program, bytes32 weightsRoot, bytes32 vocabularyRoot) = registry.rootsOf(request.modelId);
-        return StepContext({
-            program: program,
-            weightsRoot: weightsRoot,
-            vocabularyRoot: vocabularyRoot,
-            traceRoot: traceRoot,
-            promptRoot: request.promptRoot,
-            promptLength: request.promptLength,
-            outputRoot: claim.outputRoot,
-            outputLength: claim.outputLength,
-            params: request.params
-        });
+        (context.program, context.weightsRoot, context.vocabularyRoot, s) = registry.rootsOf(request.modelId);
+        context.traceRoot = traceRoot;
+        context.promptRoot = request.promptRoot;
+        context.promptLength = request.promptLength;
+        context.outputRoot = claim.outputRoot;
+        context.outputLength = claim.outputLength;
+        context.params = request.params;
     }
 
     function _checkBytes(bytes32 expected, bytes calldata data) private pure {
@@ -241,8 +238,8 @@ abstract contract GameVerdict is GameCore {
         if (actual != expected) revert WrongBytes(expected, actual);
     }
 
-    function _program(bytes32 claimId) private view returns (address) {
-        return address(uint160(dockets[claimId].claim));
+    function _sizesUnder(bytes32 claimId) private view returns (Sizes memory) {
+        return _sizes(address(uint160(dockets[claimId].claim)));
     }
 
     // Settling
@@ -255,20 +252,21 @@ abstract contract GameVerdict is GameCore {
         Claim calldata claim,
         Game memory g,
         Docket memory d,
+        Sizes memory s,
         uint256 closersFee
     ) private {
-        Sizes memory s = _sizes(_program(key.claimId));
         uint256 escrow = d.escrow;
         d.escrow = 0;
         d.rejectedAt = uint40(block.timestamp);
         // Somebody has to get what is left of the pot, once the other games are over.
         if (d.openGames != 1) dockets[key.claimId].winner = key.challenger;
-        uint256 own = GameGas.challengerBond(s, terms()) + g.due * GameState.UNIT + _end(id, key.claimId, g, d, Phase.Won);
+        (uint256 pot, uint256 bond) = GameGas.stakes(s, terms());
+        uint256 own = bond + g.due * GameState.UNIT + _end(id, key.claimId, g, d, Phase.Won);
 
         // The oracle is ours: it burns one half, sends the other, and calls nobody else.
         uint256 half = oracle.reject(key.claimId, claim.requestId);
         // INVARIANT: half = B + w and the closer's fee is below w; what B has paid or reserved stays here.
-        _credit(key.challenger, own + half - GameGas.pot(s, terms()) - closersFee);
+        _credit(key.challenger, own + half - pot - closersFee);
         _credit(msg.sender, closersFee);
 
         _burn(escrow);
@@ -284,7 +282,8 @@ abstract contract GameVerdict is GameCore {
         Docket memory d,
         uint256 closersFee
     ) private {
-        uint256 left = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) - closersFee;
+        (, uint256 bond) = GameGas.stakes(_sizesUnder(key.claimId), terms());
+        uint256 left = bond - closersFee;
         uint256 charged = _min(g.charged * GameState.UNIT, left);
         // safe: sums of wei that exist
         d.escrow += uint96(left - charged);
@@ -296,8 +295,16 @@ abstract contract GameVerdict is GameCore {
     }
 
     /// @dev Out of a rejected claim: the bond and what was spent, and the gas of this call as far as the pot goes.
-    function _release(bytes32 id, GameKey calldata key, Game memory g, Docket memory d, uint256 gas) private {
-        uint256 own = GameGas.challengerBond(_sizes(_program(key.claimId)), terms()) + g.due * GameState.UNIT;
+    function _release(
+        bytes32 id,
+        GameKey calldata key,
+        Game memory g,
+        Docket memory d,
+        Sizes memory s,
+        uint256 gas
+    ) private {
+        (, uint256 bond) = GameGas.stakes(s, terms());
+        uint256 own = bond + g.due * GameState.UNIT;
         g.due = 0;
         _repay(g, d, gas);
         uint256 paid = g.due * GameState.UNIT;

@@ -5,6 +5,7 @@ import {IModelRegistry, Model, Sizes} from "./interfaces/IModelRegistry.sol";
 import {EntryFacts, IProgramValidator, IStepCost} from "./interfaces/IProgramValidator.sol";
 import {Ids} from "./Ids.sol";
 import {Program, ProgramLib} from "./ProgramLib.sol";
+import {TensorLib} from "./TensorLib.sol";
 
 /// @title Model id → program, roots and limits.
 /// @notice The program is stored and validated here; the weights are known by their root alone.
@@ -131,10 +132,11 @@ contract ModelRegistry is IModelRegistry {
         external
         view
         override
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot)
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, Sizes memory)
     {
         Model storage m = models[modelId];
-        return (_programOf(modelId), m.weightsRoot, m.vocabularyRoot);
+        program = _programOf(modelId);
+        return (program, m.weightsRoot, m.vocabularyRoot, programSizes[program]);
     }
 
     /// @inheritdoc IModelRegistry
@@ -163,10 +165,8 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function stepGas(address program, uint256 ordinal) external view override returns (uint256 gas) {
-        Program memory p = ProgramLib.load(program);
-        (uint256 entry,) = ProgramLib.locateOrdinal(p, ordinal);
-        uint256 n = ordinal - ProgramLib.entryOrdinal(ProgramLib.entryWord(p, entry));
-        return uint32(stepGasTable[program][_place(p, entry, n)] >> 32 * (n % 8));
+        (, uint256 n, uint256 block_,) = TensorLib.instruction(program, ordinal);
+        return uint32(stepGasTable[program][block_ << 16 | n / 8] >> 32 * (n % 8));
     }
 
     // Inside

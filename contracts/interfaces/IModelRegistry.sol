@@ -78,11 +78,11 @@ interface IModelRegistry {
     /// What a bond is sized by.
     function sizesOf(bytes32 modelId) external view returns (address program, Sizes memory);
 
-    /// What a step is checked against.
+    /// What a step is checked against, and what its bonds were sized by.
     function rootsOf(bytes32 modelId)
         external
         view
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot);
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, Sizes memory);
 
     /// Whether the token ends an output of the model.
     function isEndToken(bytes32 modelId, uint32 token) external view returns (bool);

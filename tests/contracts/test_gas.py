@@ -16,7 +16,7 @@ from tests.contracts.test_oracle import answer, ask_for, deliver, over
 from tests.contracts.world import Posted, Spot, World
 from tests.dispute.toys import every_form
 
-SLACK = 0.14
+SLACK = 0.08
 """How far a figure may lie above the measured gas; an account that was never credited costs 17,100 more."""
 PAID_BEFORE = 17_100
 LAST = 16
