@@ -115,9 +115,10 @@ def test_plain_weights_give_the_reference_root(fmt: Format) -> None:
     tokens = tokens_for(model, 10)
     trace = expected(model, tokens)
     for engine in ("soft", "native"):
-        session = machine(model, engine, 2).new_session(list(PARAMS))
-        session.feed(tokens[:-1], PROMPT - 1)
-        assert_same(session, trace)
+        for level in LEVELS:
+            session = machine(model, engine, 2, level).new_session(list(PARAMS))
+            session.feed(tokens[:-1], PROMPT - 1)
+            assert_same(session, trace)
 
 
 @pytest.mark.parametrize("make", [gemma3, moe], ids=lambda f: f.__name__)

@@ -53,7 +53,7 @@ std::optional<QdotForm> qdot_form(const Program& program, uint32_t number) {
   const Slot& slot = program.slots[number];
   const Instruction& code = *slot.code;
   if (code.cols.varies) return {};
-  QdotForm z{{}, code.result[1], code.result[2], false};
+  QdotForm z{{}, code.result[1], code.result[2], false, false};
   const Operand& x = code.body_operands[code.result[1]];
   const Operand& d = code.body_operands[code.result[2]];
   if (!along_r_and_k(x) || !along_r_and_k(d) || d.term(Axis::k) == nullptr) return {};
@@ -65,6 +65,43 @@ std::optional<QdotForm> qdot_form(const Program& program, uint32_t number) {
     if (!rows) return {};
     z.rows[j] = *rows;
     z.by_row |= rows->index >= 0 || (code.rows.n > 1 && rows->per_r != code.cols.n);
+  }
+  return z;
+}
+
+bool is_plain(const Term* t) { return t != nullptr && t->mul == 1 && t->div == 1 && t->mask == 0; }
+
+bool same_tensor_and_address(const Operand& a, const Operand& b) {
+  if (a.kind != b.kind || a.ref != b.ref || a.base != b.base || a.n_terms != b.n_terms) return false;
+  for (int i = 0; i < a.n_terms; ++i) {
+    const Term &x = a.terms[i], &y = b.terms[i];
+    if (x.axis != y.axis || x.mask != y.mask || x.div != y.div || x.mul != y.mul) return false;
+  }
+  return true;
+}
+
+// A dot of rows of a float weight with a tensor here.
+std::optional<QdotForm> dense_form(const Program& program, uint32_t number) {
+  const Slot& slot = program.slots[number];
+  const Instruction& code = *slot.code;
+  if (!code.body.empty() || code.cols.varies || code.k.varies) return {};
+  QdotForm z{{}, 0, 0, true, false};
+  for (int j = 0; j < code.accumulators(); ++j) {
+    uint8_t w = code.result[2 * j], x = code.result[2 * j + 1];
+    if (w >= code.body_operands.size() || x >= code.body_operands.size()) return {};
+    if (code.body_operands[w].kind == Kind::slot) std::swap(w, x);
+    const Operand &row = code.body_operands[w], &along = code.body_operands[x];
+    if ((row.kind != Kind::weight && row.kind != Kind::global) || !along_r_and_k(along) || !is_plain(along.term(Axis::k))) return {};
+    const WeightFormat format = program.weights[row.kind == Kind::global ? row.ref : slot.first_weight + row.ref].format;
+    if (is_quantised(format) || format == WeightFormat::i32 || !is_plain(row.term(Axis::k))) return {};
+    const Instruction& writer = *program.slots[number - along.ref].code;
+    if (writer.cols.varies || writer.out == Format::i8 || writer.out == Format::i32) return {};
+    if (j == 1 && !same_tensor_and_address(along, code.body_operands[static_cast<size_t>(z.activations)])) return {};
+    const auto rows = rows_form(program, slot, w);
+    if (!rows) return {};
+    z.activations = x;
+    z.rows[j] = *rows;
+    z.by_row |= along.term(Axis::r) != nullptr || rows->index >= 0 || (code.rows.n > 1 && rows->per_r != code.cols.n);
   }
   return z;
 }
@@ -81,8 +118,6 @@ std::optional<std::pair<int, int>> plain_window_dot(const Instruction& code, Win
       return std::pair{j, 1 - j};
   return {};
 }
-
-bool is_plain(const Term* t) { return t != nullptr && t->mul == 1 && t->div == 1 && t->mask == 0; }
 
 bool no_mask_on_r(const Operand& o) {
   const Term* r = o.term(Axis::r);
@@ -224,6 +259,7 @@ Form recognise(const Program& program, uint32_t slot) {
       if (const auto form = qdot_form(program, slot)) return *form;
       break;
     case Fold::dot:
+      if (const auto form = dense_form(program, slot)) return *form;
       if (const auto form = score_form(program, slot)) return *form;
       if (const auto form = value_form(program, slot)) return *form;
       break;

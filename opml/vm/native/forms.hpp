@@ -8,7 +8,7 @@
 
 namespace opml {
 
-// qdot: products of whole rows of a packed weight. Element (r, c) takes the row
+// qdot, or a plain dot (`dense`): products of whole rows of a packed weight. Element (r, c) takes the row
 // first + r * per_r + index * per_index + (c ^ mask).
 struct RowsForm {
   uint32_t weight;  // number
@@ -22,6 +22,7 @@ struct RowsForm {
 struct QdotForm {
   RowsForm rows[2];
   int activations, scales;  // body operands
+  bool dense;               // activations are floats, without scales
   bool by_row;              // each r is a product of its own; else rows follow each other through r
 };
 

@@ -37,4 +37,8 @@ class HugeBytes {
   size_t size_ = 0;
 };
 
+// Lets go of the pages of a part of a file that is mapped read-only; it is read again when it is touched. Other memory is
+// left alone. Whether it is such a mapping is asked of the system.
+void let_go(const uint8_t* data, size_t n);
+
 }  // namespace opml

@@ -27,6 +27,7 @@ struct Kernels {
   // The same, the fold already done.
   void (*finish_slot)(const SlotPlan& plan, const Range& range, void* workspace, const Accumulators& given);
   void (*qdot)(const QdotTask& task);
+  void (*dense)(const DenseTask& task);
   void (*prepare_activations)(const int8_t* q, const uint8_t* scales, uint32_t units, int32_t* sums, uint32_t* products);
   void (*score)(const ScoreTask& task);
   void (*value)(const ValueTask& task);

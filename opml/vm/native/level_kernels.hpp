@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "attention.hpp"
+#include "dense.hpp"
 #include "hardfloat.hpp"
 #include "kernels.hpp"
 #include "qdot.hpp"
@@ -83,6 +84,7 @@ inline constexpr Kernels kKernels = {
     .run_slot = run_slot<A>,
     .finish_slot = finish_slot<A>,
     .qdot = qdot<A>,
+    .dense = dense<A>,
     .prepare_activations = prepare_activations<A>,
     .score = score<A>,
     .value = value<A>,

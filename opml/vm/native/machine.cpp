@@ -95,6 +95,7 @@ void Machine::pack_weights() {
     pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
       pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
     });
+    let_go(weights_[number].data(), weights_[number].size());
   }
 }
 

@@ -152,6 +152,7 @@ class Session {
   void find_needless();
   void run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
+  void prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void pack_keys(ChunkPlan& p, uint32_t slot);
   void run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form);
@@ -184,6 +185,7 @@ class Session {
   std::vector<uint64_t> times_;
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
+  std::vector<uint32_t> words_;              // activations of the last dense product: [position][r][k]
   uint64_t store_version_ = 1;                 // counts reallocations
   ChunkPlan batch_, single_;
 };

@@ -20,9 +20,29 @@ constexpr FileUnit file_unit(WeightFormat f) {
   }
 }
 
+template <class T>
+void pack_plain(const WeightShape& w, const uint8_t* data, uint32_t from_group, uint32_t to_group, uint8_t* packed) {
+  constexpr uint32_t block = 64;  // elements: a few lines of each row at a time
+  for (uint32_t g = from_group; g < to_group; ++g) {
+    uint8_t* group = packed + g * packed_group_bytes(w.format, w.cols);
+    const uint32_t rows = std::min(kGroupRows, w.rows - g * kGroupRows);
+    if (rows < kGroupRows) std::memset(group, 0, packed_group_bytes(w.format, w.cols));
+    for (uint32_t first = 0; first < w.cols; first += block) {
+      for (uint32_t i = 0; i < rows; ++i) {
+        const uint8_t* row = data + (uint64_t{g} * kGroupRows + i) * w.row_bytes();
+        for (uint32_t k = first; k < std::min(w.cols, first + block); ++k)
+          std::memcpy(group + (uint64_t{k} * kGroupRows + i) * sizeof(T), row + k * sizeof(T), sizeof(T));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void pack_rows(const WeightShape& w, const uint8_t* data, uint32_t from_group, uint32_t to_group, uint8_t* packed) {
+  if (!is_quantised(w.format))
+    return unit_bytes(w.format) == 2 ? pack_plain<uint16_t>(w, data, from_group, to_group, packed)
+                                     : pack_plain<uint32_t>(w, data, from_group, to_group, packed);
   const PackedFormat p = packed_format(w.format);
   const FileUnit u = file_unit(w.format);
   const uint32_t units = w.cols / 32, words = w.format == WeightFormat::q8_0 ? 8 : 4;

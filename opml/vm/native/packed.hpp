@@ -4,6 +4,8 @@
 // that one dot-product instruction takes 4 activations against 16 rows. Then come, where the format has them, fifth bits
 // (8 masks of 64, one for each vector of nibbles: 4 low, 4 high), 16 scales and 16 minima in f16. Integers are stored
 // unsigned; `offset` is subtracted as offset * sum(q_x), which is exact.
+//
+// Weights of a float format are packed too: element k of 16 rows side by side, as stored.
 #pragma once
 
 #include "plan.hpp"
@@ -29,8 +31,13 @@ constexpr PackedFormat packed_format(WeightFormat f) {
   }
 }
 
+// Bytes of 16 rows of `cols` elements.
+constexpr uint64_t packed_group_bytes(WeightFormat f, uint32_t cols) {
+  return is_quantised(f) ? uint64_t{cols / 32} * packed_format(f).bytes : uint64_t{cols} * kGroupRows * unit_bytes(f);
+}
+
 constexpr uint64_t packed_bytes(const WeightShape& w) {
-  return uint64_t{(w.rows + kGroupRows - 1) / kGroupRows} * (w.cols / 32) * packed_format(w.format).bytes;
+  return uint64_t{(w.rows + kGroupRows - 1) / kGroupRows} * packed_group_bytes(w.format, w.cols);
 }
 
 // Packs the groups of rows from_group ... to_group - 1; rows beyond the last are zero.
@@ -50,6 +57,17 @@ struct QdotTask {
   const uint8_t* packed;  // of the first group
   uint32_t groups, units;
   const Activations* positions;
+  uint32_t n_positions;
+  uint32_t* raw;
+  uint64_t raw_stride;
+};
+
+// The same for rows of a float format; positions[i] are `length` words each.
+struct DenseTask {
+  WeightFormat format;
+  const uint8_t* packed;
+  uint32_t groups, length;
+  const uint32_t* const* positions;
   uint32_t n_positions;
   uint32_t* raw;
   uint64_t raw_stride;

@@ -53,12 +53,27 @@ void Session::prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& f
   machine_.pool_->run(p.positions - from, one);
 }
 
+void Session::prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source& x = plan.body_operands[form.activations];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint32_t length = plan.k.n, variants = form.by_row ? plan.rows.n : 1;
+  if (words_.size() < uint64_t{p.positions} * variants * length) words_.resize(uint64_t{p.positions} * variants * length);
+  machine_.pool_->run(p.positions - from, [&](uint32_t number, int) {
+    const uint32_t i = from + number;
+    for (uint32_t r = 0; r < variants; ++r)
+      for (uint32_t k = 0; k < length; k += kLanes)
+        machine_.kernels_->load_words(x.format, x.data, start_of(x, i, r) + k, std::min<uint32_t>(kLanes, length - k),
+                                      words_.data() + (uint64_t{i} * variants + r) * length + k);
+  });
+}
+
 // Products of whole rows: a task is a tile of rows for all positions, finished while it is warm.
 void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
   const SlotPlan& plan = p.slots[slot];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   if (from >= p.positions) return;
-  prepare_activations(p, slot, form);
+  form.dense ? prepare_words(p, slot, form) : prepare_activations(p, slot, form);
   const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
   const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
   const uint32_t segment = form.by_row ? plan.cols.n : plan.rows.n * plan.cols.n;
@@ -79,9 +94,14 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
     const uint32_t r = number / tiles, begin = number % tiles * each, end = std::min(segment, begin + each);
     uint32_t* const scratch = raw(thread, 2 * group_positions * raw_rows);
     Activations activations[kTilePositions];
+    const uint32_t* words[kTilePositions];
     for (uint32_t i = from; i < p.positions; i += group_positions) {
       const uint32_t n = std::min(group_positions, p.positions - i);
       for (uint32_t q = 0; q < n; ++q) {
+        if (form.dense) {
+          words[q] = words_.data() + (uint64_t{i + q} * variants + r) * plan.k.n;
+          continue;
+        }
         const uint64_t at = (uint64_t{i + q} * variants + r) * units;
         activations[q] = {reinterpret_cast<const int8_t*>(x.data + start_of(x, i + q, r)), d.data + 4 * start_of(d, i + q, r),
                           sums_.data() + at, products_.data() + at};
@@ -106,9 +126,14 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
         const WeightShape& w = machine_.program_.weights[rows.weight];
         const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
         uint32_t* out = scratch + static_cast<uint64_t>(j) * group_positions * raw_rows;
-        machine_.kernels_->qdot({w.format,
-                                 machine_.packed_.data() + machine_.packed_at_[rows.weight] + group * units * packed_format(w.format).bytes,
-                                 static_cast<uint32_t>(last - group + 1), units, activations, n, out, raw_rows});
+        const uint8_t* packed =
+            machine_.packed_.data() + machine_.packed_at_[rows.weight] + group * packed_group_bytes(w.format, w.cols);
+        const auto groups = static_cast<uint32_t>(last - group + 1);
+        if (form.dense) {
+          machine_.kernels_->dense({w.format, packed, groups, plan.k.n, words, n, out, raw_rows});
+        } else {
+          machine_.kernels_->qdot({w.format, packed, groups, units, activations, n, out, raw_rows});
+        }
         given.raw[j] = out + row % kGroupRows;
         given.mask[j] = rows.mask;
       }
