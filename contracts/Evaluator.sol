@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 import {DotProduct} from "./DotProduct.sol";
 import {Float32} from "./Float32.sol";
 import {Frames, Machine} from "./Frames.sol";
-import {Openings} from "./Openings.sol";
+import {Openings, Witness} from "./Openings.sol";
 import {ProgramLib} from "./ProgramLib.sol";
 import {Quant} from "./Quant.sol";
-import {Frame, Operand, Tensor} from "./Records.sol";
+import {Frame, Operand, OperandFields, Tensor} from "./Records.sol";
 import {ScalarProgram} from "./ScalarProgram.sol";
 
 /// @title Evaluates elements of a program's slots at one position (`docs/spec.md#34-one-element`).
@@ -23,9 +23,9 @@ library Evaluator {
 
     /// @notice The stored bits of a flat element.
     function element(Machine memory m, Frame f, uint256 flat) internal pure returns (uint256) {
-        Frames.place(f, flat);
-        if (f.fold() == ProgramLib.FOLD_NONE) return finish(m, f, 0, 0);
-        (uint256 s0, uint256 s1) = fold(m, f, 0, f.k(), 0, 0, 0, 0);
+        uint256 s0 = Frames.place(f, flat);
+        uint256 s1 = s0;
+        if (f.fold() != ProgramLib.FOLD_NONE) (s0, s1) = fold(m, f, s0, f.k(), s0, s0, s0, s0);
         return finish(m, f, s0, s1);
     }
 
@@ -112,7 +112,7 @@ library Evaluator {
         if (f.fold() == ProgramLib.FOLD_QDOT) {
             return fast ? qdotRun(f, lo, k, end, acc0, acc1) : qdotUnits(m, f, k, end, acc0, acc1);
         }
-        return fast ? dotRun(m, f, lo, k, end, acc0, acc1) : dotTerms(m, f, k, end, acc0, acc1);
+        return fast ? dotRun(m, f, lo, k, end, acc0, acc1) : dotTerms(m, f, lo, k, end, acc0, acc1);
     }
 
     /// @dev Before the terms: open together what they read along k, and note it in the operands.
@@ -128,8 +128,8 @@ library Evaluator {
             Frames.setK(f, lo);
             uint256 firstAt = flatAddress(m, f, 0, o);
             Tensor x = Tensor.wrap(o.value());
-            o.put(10, Openings.need(m.witness, x, Openings.leafOf(x, firstAt), Openings.leafOf(x, lastAt)));
-            o.put(11, firstAt);
+            o.put(OperandFields.RUN_BASE, Openings.need(m.witness, x, Openings.leafOf(x, firstAt), Openings.leafOf(x, lastAt)));
+            o.put(OperandFields.RUN_AT, firstAt);
         }
     }
 
@@ -150,14 +150,14 @@ library Evaluator {
                 }
                 uint256 lastAt = flatAddress(m, f, 0, o);
                 Frames.setK(f, lo);
-                o.put(11, flatAddress(m, f, 0, o));
+                o.put(OperandFields.RUN_AT, flatAddress(m, f, 0, o));
                 if (o.runAt() >> 8 != lastAt >> 8) return false;
             }
             for (uint256 i; i < count; ++i) {
                 Operand o = Frames.operand(f, i);
                 if (o.byRun()) continue;
                 Tensor x = Frames.windowTensor(m, f, o);
-                o.put(10, Openings.need(m.witness, x, o.runAt() >> 8, o.runAt() >> 8));
+                o.put(OperandFields.RUN_BASE, Openings.need(m.witness, x, o.runAt() >> 8, o.runAt() >> 8));
             }
         }
         return true;
@@ -209,27 +209,40 @@ library Evaluator {
     }
 
     /// @dev Terms k … end − 1, each read and run by itself.
-    function dotTerms(Machine memory m, Frame f, uint256 k, uint256 end, uint256 acc0, uint256 acc1)
-        private
-        pure
-        returns (uint256, uint256)
-    {
+    function dotTerms(
+        Machine memory m,
+        Frame f,
+        uint256 lo,
+        uint256 k,
+        uint256 end,
+        uint256 acc0,
+        uint256 acc1
+    ) private pure returns (uint256, uint256) {
         uint256 regs = f.regs();
         for (; k < end; ++k) {
-            term(m, f, k);
+            term(m, f, lo, k);
             acc0 = Float32.fma(get(regs, f.a0()), get(regs, f.b0()), acc0);
             if (f.two()) acc1 = Float32.fma(get(regs, f.a1()), get(regs, f.b1()), acc1);
         }
         return (acc0, acc1);
     }
 
-    /// @dev Read the body's operands at k and run the body.
-    function term(Machine memory m, Frame f, uint256 k) private pure {
+    /// @dev Read the body's operands at k and run the body. What lies in a run is read without looking for it; after the
+    /// first term, lo, what doesn't depend on k is still in its register.
+    function term(Machine memory m, Frame f, uint256 lo, uint256 k) private pure {
         uint256 regs = f.regs();
         uint256 count = f.bodyOperands();
         Frames.setK(f, k);
         for (uint256 i; i < count; ++i) {
-            set(regs, i, read(m, f, 0, i));
+            Operand o = Frames.operand(f, i);
+            uint256 stride = o.stride();
+            if (stride != 0) {
+                unchecked {
+                    set(regs, i, load(o.format(), littleEndian(o.runBase() + stride * (o.runAt() + k - lo))));
+                }
+            } else if (k == lo || o.varies()) {
+                set(regs, i, read(m, f, 0, i));
+            }
         }
         ScalarProgram.run(f.bodyAt(), f.bodyOps(), regs, count);
     }
@@ -315,7 +328,7 @@ library Evaluator {
         // 0 is below every key.
         uint256 key = lo == 0 ? 0 : Float32.orderKey(value);
         for (uint256 k = lo; k < hi; ++k) {
-            term(m, f, k);
+            term(m, f, lo, k);
             uint256 candidate = Float32.canonical(get(regs, f.a0()));
             uint256 candidateKey = Float32.orderKey(candidate);
             if (candidateKey > key) (key, value, index) = (candidateKey, candidate, k);
@@ -348,22 +361,21 @@ library Evaluator {
         }
         if (kind == Frames.WORD) return o.value();
         if (kind == Frames.AXIS) return get(f.axes(), o.value());
-        return token(m);
+        return token(m.witness, m.t);
     }
 
-    /// @dev Token t of prompt and output.
-    function token(Machine memory m) private pure returns (uint256) {
-        uint256 t = m.t;
-        if (t < m.promptLength) return storedToken(m, Openings.PROMPT, t, m.promptLength);
+    /// @notice Token t of prompt and output.
+    function token(Witness memory w, uint256 t) internal pure returns (uint256) {
+        uint256 forest = Openings.PROMPT;
+        uint256 count = w.promptLength;
         unchecked {
-            return storedToken(m, Openings.OUTPUT, t - m.promptLength, m.outputLength);
+            if (t >= count) {
+                t -= count;
+                forest = Openings.OUTPUT;
+                count = w.outputLength;
+            }
         }
-    }
-
-    /// @notice Token `number` of prompt or output, of `count` tokens.
-    function storedToken(Machine memory m, uint256 forest, uint256 number, uint256 count) internal pure returns (uint256) {
-        Tensor x = Openings.tokens(m.witness, forest, count);
-        return littleEndian(Openings.unitAddress(m.witness, x, number));
+        return littleEndian(Openings.unitAddress(w, Openings.tokens(w, forest, count), t));
     }
 
     /// @notice The u32 stored little-endian at a memory address.

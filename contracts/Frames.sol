@@ -10,9 +10,6 @@ struct Machine {
     Witness witness;
     Program program;
     uint256 t;
-    uint256 promptLength;
-    uint256 outputLength;
-    uint256 params;
     /// Memory address of the pool, a word a constant.
     uint256 pool;
     /// Memory address of the first of a list of frames.
@@ -41,19 +38,27 @@ library Frames {
         Program memory p = m.program;
         Witness memory w = m.witness;
         w.slotCount = p.committed;
-        w.positionCount = m.promptLength + m.outputLength - 1;
         w.weightCount = p.weights;
         uint256 pool;
         uint256 from = p.poolAt;
         uint256 count = p.poolCount;
         assembly ("memory-safe") {
             pool := mload(0x40)
+            // Eight constants a word; those beyond the last are overwritten later.
             let to := pool
-            for { let end := add(pool, shl(5, count)) } lt(to, end) { to := add(to, 0x20) } {
-                mstore(to, shr(224, mload(from)))
-                from := add(from, 4)
+            for { let end := add(pool, shl(5, count)) } lt(to, end) { to := add(to, 0x100) } {
+                let word := mload(from)
+                mstore(to, shr(224, word))
+                mstore(add(to, 0x20), and(shr(192, word), 0xffffffff))
+                mstore(add(to, 0x40), and(shr(160, word), 0xffffffff))
+                mstore(add(to, 0x60), and(shr(128, word), 0xffffffff))
+                mstore(add(to, 0x80), and(shr(96, word), 0xffffffff))
+                mstore(add(to, 0xa0), and(shr(64, word), 0xffffffff))
+                mstore(add(to, 0xc0), and(shr(32, word), 0xffffffff))
+                mstore(add(to, 0xe0), and(word, 0xffffffff))
+                from := add(from, 0x20)
             }
-            mstore(0x40, to)
+            mstore(0x40, add(pool, shl(5, count)))
         }
         m.pool = pool;
     }
@@ -79,29 +84,36 @@ library Frames {
                 word := mload(from)
             }
             f = Frame.wrap(allocate(FrameFields.SIZE));
-            uint256 fold = (word >> 240) & 7;
-            bool two = (word >> 246) & 1 != 0;
-            f.put(0, slot);
-            f.put(1, fold);
-            f.put(2, (word >> 243) & 7);
-            f.put(3, two ? 1 : 0);
-            f.put(4, fold == ProgramLib.FOLD_NONE ? 0 : two || fold == ProgramLib.FOLD_ARGMAX ? 2 : 1);
-            f.put(5, (word >> 200) & 0xff);
-            f.put(6, (word >> 192) & 0xff);
-            f.put(7, (word >> 184) & 0xff);
-            f.put(8, (word >> 176) & 0xff);
-            f.put(9, (word >> 128) & 0xffffffff);
-            f.put(10, ProgramLib.extent((word >> 96) & 0xffffffff, m.t));
-            f.put(11, ProgramLib.extent((word >> 64) & 0xffffffff, m.t));
-            f.put(12, (word >> 224) & 0xff);
-            f.put(13, (word >> 216) & 0xff);
-            f.put(14, (word >> 208) & 0xff);
-            f.put(17, (word >> 232) & 0xff);
+            uint256 cols = ProgramLib.extent((word >> 96) & 0xffffffff, m.t);
+            uint256 k = ProgramLib.extent((word >> 64) & 0xffffffff, m.t);
+            assembly ("memory-safe") {
+                let fold := and(shr(240, word), 7)
+                let two := and(shr(246, word), 1)
+                mstore(f, slot)
+                mstore(add(f, 0x20), fold)
+                mstore(add(f, 0x40), and(shr(243, word), 7))
+                mstore(add(f, 0x60), two)
+                // Accumulators: none, one, or two (argmax, fold 4, has value and index).
+                mstore(add(f, 0x80), add(lt(0, fold), or(two, eq(fold, 4))))
+                // a0 b0 a1 b1
+                mstore(add(f, 0xa0), byte(6, word))
+                mstore(add(f, 0xc0), byte(7, word))
+                mstore(add(f, 0xe0), byte(8, word))
+                mstore(add(f, 0x100), byte(9, word))
+                mstore(add(f, 0x120), and(shr(128, word), 0xffffffff))
+                mstore(add(f, 0x140), cols)
+                mstore(add(f, 0x160), k)
+                // Body operands, body ops, finish ops, operands.
+                mstore(add(f, 0x180), byte(3, word))
+                mstore(add(f, 0x1a0), byte(4, word))
+                mstore(add(f, 0x1c0), byte(5, word))
+                mstore(add(f, 0x220), byte(2, word))
+            }
             addRegisters(m, f);
             from = readOperands(m, f, entry, number, from + ProgramLib.INSTR_BYTES);
-            f.put(15, from);
-            f.put(16, from + 4 * f.bodyOps());
-            f.put(23, m.frames);
+            f.put(FrameFields.BODY_AT, from);
+            f.put(FrameFields.FINISH_AT, from + 4 * f.bodyOps());
+            f.put(FrameFields.NEXT, m.frames);
             m.frames = Frame.unwrap(f);
         }
     }
@@ -125,9 +137,9 @@ library Frames {
             mcopy(add(axes, 0x1080), pool, bytes_)
         }
         unchecked {
-            f.put(19, axes + 0x80);
+            f.put(FrameFields.REGS, axes + 0x80);
         }
-        f.put(20, axes);
+        f.put(FrameFields.AXES, axes);
     }
 
     /// @dev Decode the operands; returns the memory address after them.
@@ -139,7 +151,7 @@ library Frames {
         unchecked {
             uint256 count = f.operands();
             uint256 record = allocate(OperandFields.SIZE * count);
-            f.put(18, record);
+            f.put(FrameFields.OPERANDS_AT, record);
             // Bit n: body operand n may change with k.
             uint256 varying;
             bool plain = f.fold() == ProgramLib.FOLD_DOT && f.bodyOps() == 0;
@@ -152,16 +164,24 @@ library Frames {
                 if (n >= f.bodyOperands()) continue;
                 uint256 index = o.index();
                 bool indexVaries = index != ProgramLib.NO_INDEX && (varying >> index) & 1 != 0;
-                if (along != 0 || o.kind() == WINDOW_K || indexVaries) varying |= 1 << n;
+                bool varies = along != 0 || o.kind() == WINDOW_K || indexVaries
+                    || (o.kind() == AXIS && o.value() == ProgramLib.AXIS_K);
+                if (varies) varying |= 1 << n;
                 // The term over k: mul 1, no mask (`ALONG`), and div 1 too (`CONSECUTIVE`).
                 bool byRun = o.kind() == STORED && along & ALONG != 0 && !indexVaries;
-                o.put(9, byRun ? 1 : 0);
-                plain = plain && along & CONSECUTIVE != 0 && o.format() <= ProgramLib.OUT_BF16
+                uint256 format = o.format();
+                uint256 stride = byRun && along & CONSECUTIVE != 0 && format < 16 ? ProgramLib.outBytes(format) : 0;
+                assembly ("memory-safe") {
+                    mstore(add(o, 0x120), byRun)
+                    mstore(add(o, 0x180), varies)
+                    mstore(add(o, 0x1a0), stride)
+                }
+                plain = plain && along & CONSECUTIVE != 0 && format <= ProgramLib.OUT_BF16
                     && (byRun || (o.kind() == WINDOW_C && index == ProgramLib.NO_INDEX));
                 windows = windows || !byRun;
             }
-            f.put(21, plain ? 1 : 0);
-            f.put(22, windows ? 1 : 0);
+            f.put(FrameFields.PLAIN, plain ? 1 : 0);
+            f.put(FrameFields.WINDOWS, windows ? 1 : 0);
             return from;
         }
     }
@@ -202,10 +222,12 @@ library Frames {
                     }
                 }
             }
-            o.put(6, from);
-            o.put(5, count);
-            o.put(3, index);
-            o.put(4, base);
+            assembly ("memory-safe") {
+                mstore(add(o, 0x60), index)
+                mstore(add(o, 0x80), base)
+                mstore(add(o, 0xa0), count)
+                mstore(add(o, 0xc0), from)
+            }
         }
         uint256 kind = head >> 5;
         if (kind == ProgramLib.KIND_SLOT) {
@@ -213,15 +235,13 @@ library Frames {
         } else if (kind <= ProgramLib.KIND_GLOBAL) {
             readWeight(m, o, entry, ref, kind == ProgramLib.KIND_GLOBAL);
         } else if (kind == ProgramLib.KIND_TOKEN) {
-            o.put(0, TOKEN);
+            setValue(o, TOKEN, 0);
         } else if (kind == ProgramLib.KIND_PARAM) {
-            o.put(0, WORD);
             unchecked {
-                o.put(1, (m.params >> (32 * (7 - ref))) & 0xffffffff);
+                setValue(o, WORD, (m.witness.params >> (32 * (7 - ref))) & 0xffffffff);
             }
         } else {
-            o.put(0, AXIS);
-            o.put(1, ref);
+            setValue(o, AXIS, ref);
         }
     }
 
@@ -246,22 +266,17 @@ library Frames {
             uint256 out = (word >> 243) & 7;
             uint256 row = ProgramLib.extent((word >> 96) & 0xffffffff, m.t);
             uint256 size = ((word >> 128) & 0xffffffff) * row;
-            o.put(2, out);
-            o.put(7, row);
-            o.put(8, size);
+            setShape(o, out, row, size);
             if ((word >> 248) & 1 != 0) {
-                o.put(0, VIRTUAL);
-                o.put(1, Frame.unwrap(frame(m, entry, number)));
+                setValue(o, VIRTUAL, Frame.unwrap(frame(m, entry, number)));
                 return;
             }
             ordinal += ProgramLib.entryOrdinal(entry);
-            o.put(0, pos);
-            o.put(
-                1,
-                pos == STORED
-                    ? Tensor.unwrap(Openings.traceTensor(m.witness, ordinal, m.t, size, ProgramLib.outBytes(out), out))
-                    : ordinal
-            );
+            if (pos == STORED) {
+                ordinal =
+                    Tensor.unwrap(Openings.traceTensor(m.witness, ordinal, m.t, size, ProgramLib.outBytes(out), out));
+            }
+            setValue(o, pos, ordinal);
         }
     }
 
@@ -276,28 +291,38 @@ library Frames {
         (uint256 unit, uint256 unitBytes) = ProgramLib.unitOf(format);
         unchecked {
             if (format > ProgramLib.FORMAT_I32) format += 16;
-            o.put(8, rows * cols);
+            setShape(o, format, cols, rows * cols);
         }
-        o.put(0, STORED);
-        o.put(7, cols);
-        o.put(2, format);
-        o.put(
-            1,
-            Tensor.unwrap(Openings.weightTensor(m.witness, number, rows, cols, unit, unitBytes, format))
-        );
+        setValue(o, STORED, Tensor.unwrap(Openings.weightTensor(m.witness, number, rows, cols, unit, unitBytes, format)));
+    }
+
+    function setShape(Operand o, uint256 format, uint256 row, uint256 size) private pure {
+        assembly ("memory-safe") {
+            mstore(add(o, 0x40), format)
+            mstore(add(o, 0xe0), row)
+            mstore(add(o, 0x100), size)
+        }
+    }
+
+    function setValue(Operand o, uint256 kind, uint256 value) private pure {
+        assembly ("memory-safe") {
+            mstore(o, kind)
+            mstore(add(o, 0x20), value)
+        }
     }
 
     // Access --------------------------------------------------------------------------------------------------------
 
-    /// @notice Put a frame at a flat element.
-    function place(Frame f, uint256 flat) internal pure {
+    /// @notice Put a frame at a flat element, and at the first term, which is returned: 0. (Literals would make the compiler
+    /// copy what is called with them.)
+    function place(Frame f, uint256 flat) internal pure returns (uint256 k) {
         uint256 cols = f.cols();
         uint256 axes = f.axes();
         assembly ("memory-safe") {
             let r := div(flat, cols)
             mstore(axes, r)
             mstore(add(axes, 0x20), sub(flat, mul(r, cols)))
-            mstore(add(axes, 0x40), 0)
+            mstore(add(axes, 0x40), k)
         }
     }
 

@@ -2,18 +2,24 @@
 pragma solidity 0.8.37;
 
 import {Merkle} from "./Merkle.sol";
-import {Tensor} from "./Records.sol";
+import {Tensor, TensorFields} from "./Records.sol";
 
 /// @dev What a witness is checked against, and how far it has been consumed.
 struct Witness {
+    /// As in `StepContext`, in the same order.
+    uint256 program;
+    bytes32 weightsRoot;
+    bytes32 vocabularyRoot;
+    bytes32 traceRoot;
+    bytes32 promptRoot;
+    uint256 promptLength;
+    bytes32 outputRoot;
+    uint256 outputLength;
+    uint256 params;
     /// Calldata offsets: the next byte, the end, the beginning.
     uint256 next;
     uint256 end;
     uint256 from;
-    bytes32 weightsRoot;
-    bytes32 traceRoot;
-    bytes32 promptRoot;
-    bytes32 outputRoot;
     /// Leaves of the trees of a position, of the trace, of the weights.
     uint256 slotCount;
     uint256 positionCount;
@@ -43,23 +49,23 @@ library Openings {
 
     uint256 private constant BUCKETS = 64;
 
-    /// @notice Start with a witness in calldata.
+    /// @notice Start with a witness, and with a `StepContext` that is the first argument of the call.
     function start(Witness memory w, bytes calldata data) internal pure {
-        uint256 from;
-        uint256 buckets;
         assembly ("memory-safe") {
-            from := data.offset
+            // The nine words of the context, after the selector; then next, end, from.
+            calldatacopy(w, 4, 0x120)
+            mstore(add(w, 0x120), data.offset)
+            mstore(add(w, 0x140), add(data.offset, data.length))
+            mstore(add(w, 0x160), data.offset)
             // Empty lists: calldata beyond its end is zeros.
-            buckets := mload(0x40)
+            let buckets := mload(0x40)
             mstore(0x40, add(buckets, shl(5, BUCKETS)))
             calldatacopy(buckets, calldatasize(), shl(5, BUCKETS))
+            mstore(add(w, 0x200), buckets)
         }
         unchecked {
-            w.next = from;
-            w.end = from + data.length;
-            w.from = from;
+            w.positionCount = w.promptLength + w.outputLength - 1;
         }
-        w.buckets = buckets;
     }
 
     /// @notice Nothing may be left over, and nothing may have been missing.
@@ -85,9 +91,10 @@ library Openings {
             mstore(add(x, 0x60), count)
             mstore(add(x, 0x80), 1)
             mstore(add(x, 0xa0), size)
+            mstore(add(x, 0xe0), 1)
             mstore(add(x, 0x100), format)
         }
-        return intern(w, 1);
+        return intern(w);
     }
 
     /// @notice A weight: `rows` of `cols` elements, `unit` of them in `size` bytes.
@@ -108,9 +115,10 @@ library Openings {
             mstore(add(x, 0x60), cols)
             mstore(add(x, 0x80), unit)
             mstore(add(x, 0xa0), size)
+            mstore(add(x, 0xe0), rows)
             mstore(add(x, 0x100), format)
         }
-        return intern(w, rows);
+        return intern(w);
     }
 
     /// @notice The tokens of prompt or output.
@@ -123,14 +131,15 @@ library Openings {
             mstore(add(x, 0x60), count)
             mstore(add(x, 0x80), 1)
             mstore(add(x, 0xa0), 4)
+            mstore(add(x, 0xe0), 1)
             mstore(add(x, 0x100), 3)
         }
-        return intern(w, 1);
+        return intern(w);
     }
 
     /// @dev The tensor named by the candidate in free memory (forest, number, t): a former one, or the candidate, which then
-    /// becomes one.
-    function intern(Witness memory w, uint256 rows) private pure returns (Tensor x) {
+    /// becomes one. In a candidate the word of the depth holds the rows.
+    function intern(Witness memory w) private pure returns (Tensor x) {
         uint256 buckets = w.buckets;
         uint256 head;
         uint256 found;
@@ -157,7 +166,7 @@ library Openings {
             mstore(head, x)
         }
         unchecked {
-            x.put(7, Merkle.clog2(rows * x.perRow()));
+            x.put(TensorFields.DEPTH, Merkle.clog2(x.depth() * x.perRow()));
         }
     }
 
@@ -224,8 +233,8 @@ library Openings {
             uint256 size = bytesOf(x, count);
             uint256 offset = bytesOf(x, element);
             uint256 from = w.next;
-            x.put(13, element);
-            x.put(14, count);
+            x.put(TensorFields.HOT_FIRST, element);
+            x.put(TensorFields.HOT_COUNT, count);
             assembly ("memory-safe") {
                 run := mload(0x40)
                 // A word before the bytes, for the tag, and one after them, so that whole words can be read.
@@ -237,15 +246,15 @@ library Openings {
                 mstore(add(run, 0x60), 0)
                 calldatacopy(data, from, size)
             }
-            x.put(15, data - offset);
+            x.put(TensorFields.HOT_BASE, data - offset);
             w.next = from + size;
         }
         uint256 found = uint256(rootOfRun(w, x, first, last, data));
         // Runs are searched in the order of opening.
         if (x.root() == 0) {
             climb(w, x, bytes32(found));
-            x.put(9, found);
-            x.put(10, run);
+            x.put(TensorFields.ROOT, found);
+            x.put(TensorFields.RUNS, run);
         } else {
             check(x, bytes32(x.root()), bytes32(found));
             uint256 lastRun = x.lastRun();
@@ -253,7 +262,7 @@ library Openings {
                 mstore(add(lastRun, 0x60), run)
             }
         }
-        x.put(11, run);
+        x.put(TensorFields.LAST_RUN, run);
     }
 
     /// @dev The flat element that a leaf starts with.

@@ -167,39 +167,45 @@ library ProgramLib {
 
     /// @notice Build the table of schedule entries of a parsed program.
     /// @dev A word: body's memory address (32 bits) ‖ first slot (32) ‖ first ordinal (32) ‖ first weight's number in the
-    /// weights tree (32) ‖ weights (8) ‖ instructions (16).
+    /// weights tree (32) ‖ weights (8) ‖ instructions (16). It is the word of the entry's block plus the counts of all entries
+    /// before, which are kept in the same fields and never overflow them: at most 1,024 entries of 65,535.
     function index(Program memory p) internal pure {
-        uint256 slots;
-        uint256 committed;
-        uint256 weights = p.globals;
+        uint256 counts = p.globals << 128;
         assembly ("memory-safe") {
-            let ptr := mload(p)
+            let start := mload(p)
             let entries := mload(add(p, 0x60))
             let schedule := mload(add(p, 0x140))
             let table := mload(0x40)
-            mstore(0x40, add(table, shl(5, add(entries, 1))))
             mstore(add(p, 0x180), table)
-            for { let i := 0 } lt(i, entries) { i := add(i, 1) } {
-                let row := mload(add(ptr, add(HEADER_BYTES, mul(BLOCK_ROW_BYTES, byte(0, mload(add(schedule, i)))))))
-                let count := and(shr(208, row), 0xffff)
-                let own := byte(8, row)
-                mstore(
-                    table,
-                    or(
-                        or(shl(224, add(ptr, shr(224, row))), shl(192, slots)),
-                        or(or(shl(160, committed), shl(128, weights)), or(shl(120, own), shl(104, count)))
-                    )
-                )
-                table := add(table, 0x20)
-                slots := add(slots, count)
-                committed := add(committed, and(shr(192, row), 0xffff))
-                weights := add(weights, own)
+            // Beyond the table, in memory that is given back: for each block its word, and what it adds to the counts.
+            let blocks := add(table, shl(5, add(entries, 1)))
+            mstore(0x40, blocks)
+            let to := blocks
+            let row := add(start, HEADER_BYTES)
+            for { let end := add(row, mul(BLOCK_ROW_BYTES, mload(add(p, 0x40)))) } lt(row, end) {
+                row := add(row, BLOCK_ROW_BYTES)
+            } {
+                // offset u32, instructions u16, committed u16, weights u8
+                let word := mload(row)
+                let count := and(shr(208, word), 0xffff)
+                let own := byte(8, word)
+                mstore(to, or(shl(224, add(start, shr(224, word))), or(shl(120, own), shl(104, count))))
+                mstore(add(to, 0x20), or(shl(192, count), or(shl(160, and(shr(192, word), 0xffff)), shl(128, own))))
+                to := add(to, 0x40)
             }
-            mstore(table, or(shl(192, slots), or(shl(160, committed), shl(128, weights))))
+            for { let end := add(schedule, entries) } lt(schedule, end) { schedule := add(schedule, 1) } {
+                let own := add(blocks, shl(6, byte(0, mload(schedule))))
+                mstore(table, add(mload(own), counts))
+                counts := add(counts, mload(add(own, 0x20)))
+                table := add(table, 0x20)
+            }
+            mstore(table, counts)
         }
-        p.slots = slots;
-        p.committed = committed;
-        p.weights = weights;
+        unchecked {
+            p.slots = (counts >> 192) & 0xffffffff;
+            p.committed = (counts >> 160) & 0xffffffff;
+            p.weights = (counts >> 128) & 0xffffffff;
+        }
     }
 
     function entryWord(Program memory p, uint256 entry) internal pure returns (uint256 word) {

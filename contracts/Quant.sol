@@ -160,9 +160,12 @@ library Quant {
         (, uint256 size) = ProgramLib.unitOf(format);
         // Unchecked: memory addresses.
         unchecked {
+            uint256 k = Window.LOWEST;
             for (; d < end; d += 4) {
                 (uint256 i1, uint256 i2) = integers(format, w, x);
-                (uint256 next, bool ok) = unitInWindow(format, w, d, i1, i2, word);
+                uint256 next;
+                bool ok;
+                (next, k, ok) = unitInWindow(format, w, d, i1, i2, word, k);
                 if (!ok) break;
                 word = next;
                 w += size;
@@ -192,20 +195,25 @@ library Quant {
         return acc;
     }
 
-    /// @dev One unit added to a window's word; `ok` is false where a number isn't normal or a product not in the window.
-    function unitInWindow(uint256 format, uint256 w, uint256 d, uint256 i1, uint256 i2, uint256 a)
+    /// @dev One unit added to a window's word, which was last rounded at bit `hint`; also its own bit. `ok` is false where a number isn't normal or a product not in the window.
+    function unitInWindow(uint256 format, uint256 w, uint256 d, uint256 i1, uint256 i2, uint256 a, uint256 hint)
         private
         pure
-        returns (uint256 sum, bool ok)
+        returns (uint256 sum, uint256 k, bool ok)
     {
         assembly ("memory-safe") {
-            /// The sum rounded to 24 bits (see `Window`); `good` is 0 where it rounds to a zero that isn't one.
-            function round(s) -> z, good {
+            /// The sum rounded to 24 bits, from the last one's bit and with its own (see `Window`); `good` is 0 where it
+            /// rounds to a zero that isn't one.
+            function round(s, last) -> z, bit, good {
                 good := 1
-                let sign := sar(255, s)
-                let m := sub(xor(s, sign), sign)
-                if m {
-                    let bit := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
+                bit := last
+                let x := sar(last, s)
+                if xor(shr(23, xor(x, sar(255, x))), 1) {
+                    let sign := sar(255, s)
+                    let m := sub(xor(s, sign), sign)
+                    // Not 0, nor at most 1,024.
+                    good := or(iszero(m), lt(1024, m))
+                    bit := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
                     bit := or(bit, shl(6, lt(0xffffffffffffffff, shr(bit, m))))
                     bit := or(bit, shl(5, lt(0xffffffff, shr(bit, m))))
                     bit := or(bit, shl(4, lt(0xffff, shr(bit, m))))
@@ -219,10 +227,10 @@ library Quant {
                     )
                     bit := sub(bit, 34)
                     bit := add(11, mul(bit, sgt(bit, 0)))
-                    good := lt(1024, m)
-                    let mask := shl(bit, not(0))
-                    z := and(add(add(s, not(sar(1, mask))), and(shr(bit, s), 1)), mask)
+                    x := sar(bit, s)
                 }
+                let mask := shl(bit, not(0))
+                z := and(add(add(s, not(sar(1, mask))), and(x, 1)), mask)
             }
 
             let word := mload(w)
@@ -246,7 +254,7 @@ library Quant {
             // The sign of s: 1 or −1.
             sig := mul(sig, sub(1, shl(1, xor(shr(15, half), shr(31, dX)))))
             let good
-            sum, good := round(add(a, shl(shift, mul(i1, sig))))
+            sum, k, good := round(add(a, shl(shift, mul(i1, sig))), hint)
             ok := and(ok, good)
 
             if or(eq(format, 5), eq(format, 7)) {
@@ -276,7 +284,7 @@ library Quant {
                     shift := sub(add(expW, expX), 15)
                     ok := and(ok, and(lt(expX, 255), lt(shift, 192)))
                     sig := mul(mul(sig, sigW), sub(1, shl(1, and(1, xor(xor(shr(15, half), shr(31, dX)), sign)))))
-                    sum, good := round(add(sum, shl(shift, sig)))
+                    sum, k, good := round(add(sum, shl(shift, sig)), k)
                     ok := and(ok, good)
                 }
             }

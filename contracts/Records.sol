@@ -16,7 +16,15 @@ type Operand is uint256;
 type Frame is uint256;
 
 library TensorFields {
+    /// @dev Bytes of a record; the numbers of the words that `put` sets.
     uint256 internal constant SIZE = 0x200;
+    uint256 internal constant DEPTH = 7;
+    uint256 internal constant ROOT = 9;
+    uint256 internal constant RUNS = 10;
+    uint256 internal constant LAST_RUN = 11;
+    uint256 internal constant HOT_FIRST = 13;
+    uint256 internal constant HOT_COUNT = 14;
+    uint256 internal constant HOT_BASE = 15;
 
     function forest(Tensor x) internal pure returns (uint256 v) {
         assembly ("memory-safe") {
@@ -132,7 +140,10 @@ library TensorFields {
 }
 
 library OperandFields {
-    uint256 internal constant SIZE = 0x180;
+    /// @dev Bytes of a record; the numbers of the words that `put` sets.
+    uint256 internal constant SIZE = 0x1c0;
+    uint256 internal constant RUN_BASE = 10;
+    uint256 internal constant RUN_AT = 11;
 
     function kind(Operand x) internal pure returns (uint256 v) {
         assembly ("memory-safe") {
@@ -212,6 +223,20 @@ library OperandFields {
         }
     }
 
+    /// @dev Bool: its value may change with k.
+    function varies(Operand x) internal pure returns (bool v) {
+        assembly ("memory-safe") {
+            v := mload(add(x, 0x180))
+        }
+    }
+
+    /// @dev Bytes from one term's element to the next one's in a run, 0 where that isn't so.
+    function stride(Operand x) internal pure returns (uint256 v) {
+        assembly ("memory-safe") {
+            v := mload(add(x, 0x1a0))
+        }
+    }
+
     /// @notice Set the word number `n` of the record.
     function put(Operand x, uint256 n, uint256 v) internal pure {
         assembly ("memory-safe") {
@@ -221,7 +246,16 @@ library OperandFields {
 }
 
 library FrameFields {
+    /// @dev Bytes of a record; the numbers of the words that `put` sets.
     uint256 internal constant SIZE = 0x300;
+    uint256 internal constant BODY_AT = 15;
+    uint256 internal constant FINISH_AT = 16;
+    uint256 internal constant OPERANDS_AT = 18;
+    uint256 internal constant REGS = 19;
+    uint256 internal constant AXES = 20;
+    uint256 internal constant PLAIN = 21;
+    uint256 internal constant WINDOWS = 22;
+    uint256 internal constant NEXT = 23;
 
     function slot(Frame x) internal pure returns (uint256 v) {
         assembly ("memory-safe") {

@@ -16,7 +16,7 @@ contract StepVerifier is IStepVerifier {
     error NoMode(uint256 mode);
     error NoChunk(uint256 lo, uint256 hi, uint256 extent);
     error NoElement(uint256 element, uint256 count);
-    error NoOutput(uint32 j, uint256 count);
+    error NoOutput(uint256 j, uint256 count);
     error NoLength(uint32 j, uint256 bytes_);
     error WrongPiece(bytes32 expected, bytes32 found);
 
@@ -25,14 +25,13 @@ contract StepVerifier is IStepVerifier {
     uint256 private constant FINISH = 2;
 
     /// @inheritdoc IStepVerifier
-    function step(StepContext calldata context, StepTarget calldata target, bytes calldata witness)
+    function step(StepContext calldata, StepTarget calldata target, bytes calldata witness)
         external
         view
         override
         returns (uint64 result)
     {
-        Machine memory m = _machine(context, witness);
-        m.t = _small(target, 0);
+        Machine memory m = _machine(_small(target, 0), witness);
         Frame f = Frames.ofOrdinal(m, _small(target, 1));
         uint256 element = _small(target, 2);
         uint256 mode = _small(target, 3);
@@ -73,16 +72,14 @@ contract StepVerifier is IStepVerifier {
         override
         returns (bool fraud)
     {
-        if (j >= context.outputLength) revert NoOutput(j, context.outputLength);
-        Machine memory m = _machine(context, witness);
+        Machine memory m = _output(context, j, witness);
+        Witness memory w = m.witness;
         // The last committed slot is `sample`: one i32.
-        Tensor sample = Openings.traceTensor(
-            m.witness, m.program.committed - 1, uint256(context.promptLength) - 1 + j, 1, 4, ProgramLib.OUT_I32
-        );
-        uint256 sampled = Evaluator.littleEndian(Openings.unitAddress(m.witness, sample, 0));
-        uint256 posted = Evaluator.storedToken(m, Openings.OUTPUT, j, m.outputLength);
-        Openings.close(m.witness);
-        return sampled != posted;
+        uint256 t = m.t - 1;
+        Tensor sample = Openings.traceTensor(w, m.program.committed - 1, t, 1, 4, ProgramLib.OUT_I32);
+        uint256 sampled = Evaluator.littleEndian(Openings.unitAddress(w, sample, 0));
+        fraud = sampled != Evaluator.token(w, m.t);
+        Openings.close(w);
     }
 
     /// @inheritdoc IStepVerifier
@@ -94,35 +91,31 @@ contract StepVerifier is IStepVerifier {
         bytes calldata answer,
         bytes calldata lengths,
         bytes calldata witness
-    ) external pure override returns (bool fraud) {
-        if (j >= context.outputLength) revert NoOutput(j, context.outputLength);
+    ) external view override returns (bool fraud) {
         if (lengths.length < 2 * (uint256(j) + 1)) revert NoLength(j, lengths.length);
-        Machine memory m;
-        _start(m, context, witness);
-        uint256 token = Evaluator.storedToken(m, Openings.OUTPUT, j, context.outputLength);
-        bytes calldata piece = _piece(m.witness, context.vocabularyRoot, token);
-        Openings.close(m.witness);
-        bytes calldata slice = _slice(answer, lengths, j);
-        return keccak256(piece) != keccak256(slice);
-    }
-
-    /// @dev A machine with program and witness, at no position yet.
-    function _machine(StepContext calldata context, bytes calldata witness) private view returns (Machine memory m) {
-        m.program = ProgramLib.load(context.program);
-        _start(m, context, witness);
-        Frames.start(m);
-    }
-
-    function _start(Machine memory m, StepContext calldata context, bytes calldata witness) private pure {
+        Machine memory m = _output(context, j, witness);
         Witness memory w = m.witness;
-        Openings.start(w, witness);
-        w.weightsRoot = context.weightsRoot;
-        w.traceRoot = context.traceRoot;
-        w.promptRoot = context.promptRoot;
-        w.outputRoot = context.outputRoot;
-        m.promptLength = context.promptLength;
-        m.outputLength = context.outputLength;
-        m.params = context.params;
+        bytes calldata piece = _piece(w, Evaluator.token(w, m.t));
+        Openings.close(w);
+        return keccak256(piece) != keccak256(_slice(answer, lengths, j));
+    }
+
+    /// @dev A machine with program and witness, for a proof about output token j: at the position that it is the input of.
+    function _output(StepContext calldata context, uint256 j, bytes calldata witness)
+        private
+        view
+        returns (Machine memory m)
+    {
+        if (j >= context.outputLength) revert NoOutput(j, context.outputLength);
+        m = _machine(context.promptLength + j, witness);
+    }
+
+    /// @dev A machine at position t, with the witness and the context, the first argument of every function here.
+    function _machine(uint256 t, bytes calldata witness) private view returns (Machine memory m) {
+        m.t = t;
+        Openings.start(m.witness, witness);
+        m.program = ProgramLib.load(address(uint160(m.witness.program)));
+        Frames.start(m);
     }
 
     /// @dev Field n of a target, one of the u32 and u8 fields.
@@ -141,7 +134,7 @@ contract StepVerifier is IStepVerifier {
     }
 
     /// @dev Consume `length u16 ‖ bytes` of the token's piece and the siblings that prove it.
-    function _piece(Witness memory w, bytes32 vocabularyRoot, uint256 token) private pure returns (bytes calldata piece) {
+    function _piece(Witness memory w, uint256 token) private pure returns (bytes calldata piece) {
         uint256 next = w.next;
         bytes32 node;
         uint256 depth;
@@ -155,7 +148,7 @@ contract StepVerifier is IStepVerifier {
             if (w.next < w.end) depth = (w.end - w.next) >> 5;
         }
         node = Openings.path(w, Merkle.NODE_VOCABULARY, token, Merkle.leaf(Merkle.LEAF_PIECE, piece), 1 << depth);
-        if (node != vocabularyRoot) revert WrongPiece(vocabularyRoot, node);
+        if (node != w.vocabularyRoot) revert WrongPiece(w.vocabularyRoot, node);
     }
 
     /// @dev The answer's bytes of output token j, by the lengths of the pieces, as far as the answer goes.

@@ -266,7 +266,7 @@ def test_token_proof_tells_a_posted_token_from_the_sample() -> None:
             verifier().call("tokenProof", on, j, witness[:-1])
     with pytest.raises(Reverted) as refused:
         verifier().call("tokenProof", on, context.output_length, b"")
-    assert refused.value.selector == selector("NoOutput(uint32,uint256)")
+    assert refused.value.selector == selector("NoOutput(uint256,uint256)")
 
 
 def test_piece_proof_tells_a_slice_of_the_answer_from_the_piece() -> None:
