@@ -96,7 +96,7 @@ struct ChunkPlan {
   std::vector<SlotPlan> slots;
   std::vector<Source> sources;
   std::vector<std::pair<size_t, uint32_t>> kept_sources;  // sources that read a kept slot here: they move with the chunk
-  AlignedArray<uint8_t> arena;
+  HugeBytes arena;
 };
 
 class Session {

@@ -132,7 +132,7 @@ void Session::plan(ChunkPlan& p, uint32_t first, uint32_t positions) {
   p.store_version = store_version_;
   const auto sized_for = static_cast<uint32_t>(p.extent_limit - 1);
   const Memory memory = lay_out(sized_for, positions, positions - yield);
-  p.arena.reset(memory.bytes);
+  if (p.arena.size() < memory.bytes) p.arena.reset(memory.bytes);
   size_t sources = 0;
   for (const Slot& slot : program.slots) sources += slot.code->body_operands.size() + slot.code->finish_operands.size();
   p.kept_sources.clear();
@@ -162,7 +162,7 @@ void Session::plan(ChunkPlan& p, uint32_t first, uint32_t positions) {
     z.uniform = !code.cols.varies && !code.k.varies;
     // Yields slots have no memory for the chunk's positions that do not yield.
     const uint64_t shift = code.yields ? yield * z.stride * format_bytes(code.out) : 0;
-    z.data = p.arena.data.get() + memory.offset[s] - shift;
+    z.data = p.arena.data() + memory.offset[s] - shift;
     const auto resolve = [&](const std::vector<Operand>& operands, const Source*& section, int& count) {
       section = p.sources.data() + next_source;
       count = static_cast<int>(operands.size());
