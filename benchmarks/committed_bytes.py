@@ -112,7 +112,8 @@ def hashing_share(
 
 def measure(model: Path, share: bool) -> dict[str, Any]:
     """A row for each variant."""
-    loaded = load_model(model, max(CONTEXTS))
+    loaded = load_model(model)
+    contexts = [context for context in CONTEXTS if context <= loaded.limit] or [loaded.limit]
     rows = []
     for name, change in VARIANTS.items():
         program = varied(loaded.program, change)
@@ -125,14 +126,15 @@ def measure(model: Path, share: bool) -> dict[str, Any]:
         worst = cost.worst_step(layout)
         dearest = max(layout.committed, key=lambda slot: cost.step(layout, slot).gas)
         row |= {"gas": worst.gas, "calldata": worst.bytes, "dearest": dearest.instr.name}
-        sizes = {context: committed(layout, context) for context in CONTEXTS}
+        sizes = {context: committed(layout, context) for context in contexts}
         row["bytes"] = {context: size.bytes for context, size in sizes.items()}
-        first = sizes[CONTEXTS[0]]
+        first = sizes[contexts[0]]
         row |= {"slots": first.slots, "hashes": first.hashes, "yielded": first.yielded}
         if share:
             row["share"] = hashing_share(program, loaded.weights)
         rows.append(row)
-    return {"machine": machine(), "model": model.name, "limit": loaded.limit, "rows": rows}
+    facts = {"machine": machine(), "model": model.name, "limit": loaded.limit, "rows": rows}
+    return facts | {"contexts": contexts}
 
 
 def report(facts: dict[str, Any]) -> str:
@@ -140,7 +142,7 @@ def report(facts: dict[str, Any]) -> str:
     head = [
         "variant",
         "slots",
-        *(f"bytes at {context}" for context in CONTEXTS),
+        *(f"bytes at {context}" for context in facts["contexts"]),
         "hashes",
         "more if it yields",
     ]

@@ -23,7 +23,6 @@ from opml.vm.isa import Fold, Kind
 from opml.vm.layout import Layout
 
 CONTEXT = 512
-DECODED = 48
 KECCAK_LANES = 8
 KECCAK_BYTES = 136
 KECCAK_ROTATIONS = 24 * (5 + 24)
@@ -92,16 +91,19 @@ def hash_limit(peak: dict[str, float]) -> float:
     return KECCAK_LANES * KECCAK_BYTES / seconds
 
 
-def measure(model: Path, threads: int) -> dict[str, Any]:
+def measure(model: Path, threads: int, context: int) -> dict[str, Any]:
     """Peaks, work and rates."""
     from opml.models.model import load_model
 
-    layout = load_model(model, CONTEXT).layout
+    layout = load_model(model, context).layout
     found = peaks(threads)
     clock = "cpu" if threads == 1 else "seconds"
-    with worker(sys.executable, "ours", model, CONTEXT, threads) as ours:
+    with worker(sys.executable, "ours", model, context, threads) as ours:
         assert ours is not None
-        work = {"decode": ("decode", {"context": 256, "count": DECODED}), "batch": ("batch", {"count": 512})}
+        work: dict[str, tuple[str, dict[str, int]]] = {
+            "decode": ("decode", {"context": context // 2, "count": context // 8}),
+            "batch": ("batch", {"count": context}),
+        }
         rates = {}
         for name, (op, request) in work.items():
             extra = {"yields": False} if op == "batch" else {}
@@ -109,7 +111,7 @@ def measure(model: Path, threads: int) -> dict[str, Any]:
                 key = name if commit else f"{name} without commitment"
                 times = [ours.ask(op, commit=commit, **request, **extra)[clock] for _ in range(3)]
                 rates[key] = request["count"] / min(times)
-        spent = {name: ours.ask("profile", count=64, decode=name == "decode") for name in work}
+        spent = {name: ours.ask("profile", count=min(64, context), decode=name == "decode") for name in work}
     return {
         "machine": machine(),
         "threads": threads,
@@ -167,8 +169,11 @@ def main() -> None:
     )
     common_arguments(parser)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--context", type=int, default=CONTEXT, help="positions of the batch; decode has half"
+    )
     arguments = parser.parse_args()
-    facts = measure(arguments.model, arguments.threads)
+    facts = measure(arguments.model, arguments.threads, arguments.context)
     print(report(facts))
     write_json(arguments.json, facts)
 

@@ -92,13 +92,17 @@ class Bench:
     level: str
     scale: int
 
+    def settings(self, case: Case) -> tuple[int, int]:
+        """Context and threads of a worker for a case."""
+        return max(1, case.count // self.scale, case.context // self.scale), case.threads
+
     def work(self, of: Worker | None, case: Case, commit: bool = True) -> Callable[[], float] | None:
         """One round of a case on a worker: seconds."""
         if of is None:
             return None
         request: dict[str, Any] = {"count": max(1, case.count // self.scale), "commit": commit}
         if case.op == "decode":
-            request["context"] = max(request["count"], case.context // self.scale)
+            request["context"] = self.settings(case)[0]
         else:
             request["yields"] = case.yields
         clock = "cpu" if self.clock == "cpu" and case.threads == 1 else "seconds"
@@ -113,7 +117,7 @@ def against_peer(bench: Bench, cases: Iterable[Case]) -> list[dict[str, Any]]:
     """Rows of the table of ratios, with the peak memory of both processes after the work."""
     rows = []
     for case in cases:
-        model, settings = bench.files[case.kind], (case.context, case.threads)
+        model, settings = bench.files[case.kind], bench.settings(case)
         with (
             worker(sys.executable, "ours", model, *settings, level=bench.level) as ours,
             worker(bench.peer, "peer", model, *settings) as peer,
@@ -137,7 +141,7 @@ def commitment(bench: Bench, cases: Iterable[Case]) -> list[dict[str, Any]]:
     """Share of the time that the commitment takes: the same work with it and without."""
     rows = []
     for case in cases:
-        settings = (case.context, case.threads)
+        settings = bench.settings(case)
         with worker(sys.executable, "ours", bench.files[case.kind], *settings, level=bench.level) as ours:
             works = {"on": bench.work(ours, case), "off": bench.work(ours, case, commit=False)}
             series = alternate(bench.rounds, works)
@@ -151,7 +155,7 @@ def soft(bench: Bench, cases: Iterable[Case]) -> list[dict[str, Any]]:
     """How many times slower the soft engine is than the native one."""
     rows = []
     for case in cases:
-        model, settings = bench.files[case.kind], (case.context, case.threads)
+        model, settings = bench.files[case.kind], bench.settings(case)
         with (
             worker(sys.executable, "ours", model, *settings, level=bench.level) as native,
             worker(sys.executable, "ours", model, *settings, engine="soft", level=bench.level) as softly,
@@ -170,7 +174,7 @@ def levels(bench: Bench, cases: Iterable[Case]) -> list[dict[str, Any]]:
     rows = []
     for case in cases:
         for level in NATIVE.levels():
-            settings = (case.context, case.threads)
+            settings = bench.settings(case)
             with worker(sys.executable, "ours", bench.files[case.kind], *settings, level=level) as ours:
                 series = alternate(min(3, bench.rounds), {"ours": bench.work(ours, case)})
             rate = bench.rate(case, series["ours"].median)
