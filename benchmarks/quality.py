@@ -50,15 +50,15 @@ def mean_difference(a: list[float], b: list[float]) -> float:
     return float(np.mean(a) / np.mean(b) - 1)
 
 
-def compare(model: Path, peer_python: Path, ids: dict[str, list[int]]) -> list[dict[str, Any]]:
+def compare(model: Path, peer_python: Path, ids: dict[str, list[int]], threads: int) -> list[dict[str, Any]]:
     """A row for each text: ours against the peer as it comes, and the peer against itself."""
     context = max(map(len, ids.values()))
-    with worker(sys.executable, "ours", model, context, 2) as ours:
+    with worker(sys.executable, "ours", model, context, threads) as ours:
         assert ours is not None
         mine = {name: ours.ask("score", ids=text) for name, text in ids.items()}
     theirs: dict[str, dict[str, Any]] = {}
     for setting, options in SETTINGS.items():
-        with worker(peer_python, "peer", model, context, 2, **options) as peer:
+        with worker(peer_python, "peer", model, context, threads, **options) as peer:
             assert peer is not None
             theirs[setting] = {name: peer.ask("score", ids=text) for name, text in ids.items()}
     plain, *others = theirs.values()
@@ -113,6 +113,7 @@ def main() -> None:
     common_arguments(parser)
     parser.add_argument("--kinds", default="Q4_1,Q4_0,Q8_0,F16", help="the model itself is the first")
     parser.add_argument("--ids", type=Path, help="JSON: a list of lists of token ids")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--length", type=int, default=LENGTH, help="tokens of each text")
     arguments = parser.parse_args()
     if arguments.peer_python is None:
@@ -127,7 +128,7 @@ def main() -> None:
     ids = {name: text[: arguments.length] for name, text in ids.items()}
     facts: dict[str, Any] = {"machine": machine(), "kinds": {}}
     for kind, file in files.items():
-        facts["kinds"][kind] = compare(file, arguments.peer_python, ids)
+        facts["kinds"][kind] = compare(file, arguments.peer_python, ids, arguments.threads)
     print(report(facts))
     write_json(arguments.json, facts)
 
