@@ -49,11 +49,11 @@ library DotProduct {
     /// doesn't fit and returns its address.
     function run(uint256 group, uint256 delta, uint256 end, uint256 a) private pure returns (uint256 reached, uint256 sum) {
         assembly ("memory-safe") {
-            /// The number k of the last kept bit of a sum s, from a former one and x = s >> k. Word 0x20 is set where the sum
-            /// would round to a zero.
+            /// The number k of the last kept bit of a sum s, from a former one and the flipped x = s >> k. Word 0x20 is set where
+            /// the sum would round to a zero.
             function place(s, k, x) -> bit {
                 // Near: the leading bit of the flipped x is at 20 … 24. (A table of floor(log2 y) + 1 by byte y.)
-                x := byte(shr(20, xor(x, sar(255, x))), 0x0001020203030303040404040404040405050505050505050505050505050505)
+                x := byte(shr(20, x), 0x0001020203030303040404040404040405050505050505050505050505050505)
                 bit := sub(add(k, x), 4)
                 if or(iszero(x), slt(bit, 12)) {
                     // Far, or low: find the leading bit of |s|.
@@ -81,7 +81,7 @@ library DotProduct {
                 }
             }
 
-            let k := place(a, 11, sar(11, a))
+            let k := place(a, 11, 0)
             let mask := shl(k, not(0))
             let half := not(sar(1, mask))
             mstore(0x20, 0)
@@ -91,32 +91,38 @@ library DotProduct {
                 let shifts
                 {
                     let negative := and(xor(sigA, sigB), 0x8000000080000000800000008000000080000000800000008000000080000000)
-                    // Magnitudes; exponents; hidden bits, at bit 8 of each lane; significands.
-                    let mag := and(sigA, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff)
-                    let expA := and(shr(23, mag), 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff)
-                    let hidden := and(add(expA, 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff), 0x0000010000000100000001000000010000000100000001000000010000000100)
-                    sigA := or(and(mag, 0x007fffff007fffff007fffff007fffff007fffff007fffff007fffff007fffff), shl(15, hidden))
-                    // Not zero: bit 31. NaN or infinity: bit 8.
-                    let present := and(add(mag, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff), 0x8000000080000000800000008000000080000000800000008000000080000000)
-                    let odd := add(expA, 0x0000000100000001000000010000000100000001000000010000000100000001)
-                    // max(exp, 1) − 1
-                    shifts := sub(expA, shr(8, hidden))
-                    // Two's complement of the negative lanes of a; a zero lane would carry, so its sign is dropped.
-                    negative := and(negative, present)
+                    let magA := and(sigA, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff)
+                    let magB := and(sigB, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff)
+                    let expA := and(shr(23, magA), 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff)
+                    let expB := and(shr(23, magB), 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff)
+                    // As if no exponent were 0.
+                    sigA := or(and(magA, 0x007fffff007fffff007fffff007fffff007fffff007fffff007fffff007fffff), 0x0080000000800000008000000080000000800000008000000080000000800000)
+                    sigB := or(and(magB, 0x007fffff007fffff007fffff007fffff007fffff007fffff007fffff007fffff), 0x0080000000800000008000000080000000800000008000000080000000800000)
+                    shifts := add(expA, expB)
+                    let checked := 0x00001f0000001f0000001f0000001f0000001f0000001f0000001f0000001f00
+                    // Bit 8 of a lane: not 0 (of expA, of expB); 255, a NaN or an infinity.
+                    let someA := and(add(expA, 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff), 0x0000010000000100000001000000010000000100000001000000010000000100)
+                    let someB := and(add(expB, 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff), 0x0000010000000100000001000000010000000100000001000000010000000100)
+                    let odd := and(or(add(expA, 0x0000000100000001000000010000000100000001000000010000000100000001), add(expB, 0x0000000100000001000000010000000100000001000000010000000100000001)), 0x0000010000000100000001000000010000000100000001000000010000000100)
+                    if xor(and(someA, someB), 0x0000010000000100000001000000010000000100000001000000010000000100) {
+                        // An exponent of 0 counts as 1 and has no hidden bit.
+                        someA := xor(someA, 0x0000010000000100000001000000010000000100000001000000010000000100)
+                        someB := xor(someB, 0x0000010000000100000001000000010000000100000001000000010000000100)
+                        sigA := xor(sigA, shl(15, someA))
+                        sigB := xor(sigB, shl(15, someB))
+                        shifts := add(shifts, add(shr(8, someA), shr(8, someB)))
+                        // Bit 31 of a lane: not zero. A zero has no sign here (its two's complement would carry), and a
+                        // product of zero may have any shift.
+                        magA := add(magA, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff)
+                        negative := and(negative, magA)
+                        checked := mul(and(shr(31, and(magA, add(magB, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff))), 0x0000000100000001000000010000000100000001000000010000000100000001), 0x1f00)
+                    }
+                    // Two's complement of the negative lanes of a.
                     sigA := add(xor(sigA, sub(shl(1, negative), shr(31, negative))), shr(31, negative))
-
-                    mag := and(sigB, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff)
-                    expA := and(shr(23, mag), 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff)
-                    hidden := and(add(expA, 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff), 0x0000010000000100000001000000010000000100000001000000010000000100)
-                    sigB := or(and(mag, 0x007fffff007fffff007fffff007fffff007fffff007fffff007fffff007fffff), shl(15, hidden))
-                    present := and(present, add(mag, 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff))
-                    odd := and(or(odd, add(expA, 0x0000000100000001000000010000000100000001000000010000000100000001)), 0x0000010000000100000001000000010000000100000001000000010000000100)
-                    // 0x1000 + shift: expA + expB − 140, of exponents that are one less.
-                    shifts := add(add(shifts, sub(expA, shr(8, hidden))), 0x00000f7600000f7600000f7600000f7600000f7600000f7600000f7600000f76)
-                    // A product that is not zero must have a shift of 0 … 191: the high byte stays 0x10 with 0 and 64 added.
+                    // 0x1000 + shift: expA + expB − 140. It must be 0 … 191: the high byte stays 0x10 with 0 and 64 added.
+                    shifts := add(shifts, 0x00000f7400000f7400000f7400000f7400000f7400000f7400000f7400000f74)
                     let outside := or(xor(shifts, 0x0000100000001000000010000000100000001000000010000000100000001000), xor(add(shifts, 0x0000004000000040000000400000004000000040000000400000004000000040), 0x0000100000001000000010000000100000001000000010000000100000001000))
-                    outside := and(outside, mul(shr(31, present), 0x1f00))
-                    if or(outside, odd) { break }
+                    if or(and(outside, checked), odd) { break }
                 }
                 mstore(0x00, a)
                 let s
@@ -125,7 +131,7 @@ library DotProduct {
                 s := add(a, shl(byte(3, shifts), mul(sar(224, sigA), shr(224, sigB))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -135,7 +141,7 @@ library DotProduct {
                 s := add(a, shl(byte(7, shifts), mul(sar(224, shl(32, sigA)), and(shr(192, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -145,7 +151,7 @@ library DotProduct {
                 s := add(a, shl(byte(11, shifts), mul(sar(224, shl(64, sigA)), and(shr(160, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -155,7 +161,7 @@ library DotProduct {
                 s := add(a, shl(byte(15, shifts), mul(sar(224, shl(96, sigA)), and(shr(128, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -165,7 +171,7 @@ library DotProduct {
                 s := add(a, shl(byte(19, shifts), mul(sar(224, shl(128, sigA)), and(shr(96, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -175,7 +181,7 @@ library DotProduct {
                 s := add(a, shl(byte(23, shifts), mul(sar(224, shl(160, sigA)), and(shr(64, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -185,7 +191,7 @@ library DotProduct {
                 s := add(a, shl(byte(27, shifts), mul(sar(224, shl(192, sigA)), and(shr(32, sigB), 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -195,7 +201,7 @@ library DotProduct {
                 s := add(a, shl(byte(31, shifts), mul(signextend(3, sigA), and(sigB, 0xffffffff))))
                 x := sar(k, s)
                 if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    k := place(s, k, x)
+                    k := place(s, k, xor(x, sar(255, x)))
                     mask := shl(k, not(0))
                     half := not(sar(1, mask))
                     x := sar(k, s)
@@ -218,13 +224,18 @@ library DotProduct {
     /// @notice Unpack n little-endian f32 from memory address `from` to words at `to`; lanes beyond n become 0.
     function unpackF32(uint256 from, uint256 n, uint256 to) internal pure {
         assembly ("memory-safe") {
-            for { let end := add(to, shl(5, shr(3, add(n, 7)))) } lt(to, end) { to := add(to, 0x20) } {
+            // Two words a round: one may be written beyond the last, where there is room for it.
+            let end := add(to, shl(5, shr(3, add(n, 7))))
+            for {} lt(to, end) { to := add(to, 0x40) } {
                 let w := mload(from)
+                let v := mload(add(from, 0x20))
                 w := or(shl(8, and(w, 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff)), and(shr(8, w), 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff))
-                w := or(shl(16, and(w, 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff)), and(shr(16, w), 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff))
-                mstore(to, w)
-                from := add(from, 0x20)
+                v := or(shl(8, and(v, 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff)), and(shr(8, v), 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff))
+                mstore(to, or(shl(16, and(w, 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff)), and(shr(16, w), 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff)))
+                mstore(add(to, 0x20), or(shl(16, and(v, 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff)), and(shr(16, v), 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff)))
+                from := add(from, 0x40)
             }
+            to := end
             // The lanes beyond n of the last word.
             let extra := and(sub(0, n), 7)
             if extra {

@@ -29,8 +29,8 @@ library Frames {
     uint256 internal constant AXIS = 5;
     uint256 internal constant TOKEN = 6;
 
-    /// @dev Bytes of a buffer: 256 unpacked floats and a word. Two for a dot product, one for activations.
-    uint256 internal constant BUFFER = 0x420;
+    /// @dev Bytes of a buffer: 256 unpacked floats and two words. Two for a dot product, one for activations.
+    uint256 internal constant BUFFER = 0x440;
     uint256 internal constant BUFFERS = 3;
 
     /// @notice The machine's parts that follow from the program, once it is loaded.

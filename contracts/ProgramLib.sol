@@ -128,6 +128,11 @@ library ProgramLib {
 
     /// @notice The program kept in a data contract, whose code is 0x00 ‖ program.
     function load(address pointer) internal view returns (Program memory p) {
+        load(p, pointer);
+    }
+
+    /// @notice The same, into a struct that is there already.
+    function load(Program memory p, address pointer) internal view {
         uint256 ptr;
         uint256 length = pointer.code.length;
         if (length < 1 + HEADER_BYTES) revert NoProgram(pointer);

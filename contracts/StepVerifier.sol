@@ -114,7 +114,7 @@ contract StepVerifier is IStepVerifier {
     function _machine(uint256 t, bytes calldata witness) private view returns (Machine memory m) {
         m.t = t;
         Openings.start(m.witness, witness);
-        m.program = ProgramLib.load(address(uint160(m.witness.program)));
+        ProgramLib.load(m.program, address(uint160(m.witness.program)));
         Frames.start(m);
     }
 
