@@ -35,12 +35,6 @@ def opml(*arguments: str) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def median(work: Callable[[], float], rounds: int) -> float:
-    """The median of some rounds after one that warms caches."""
-    work()
-    return statistics.median(work() for _ in range(rounds))
-
-
 def startup(model: Path, peer: Path | None, rounds: int) -> list[Row]:
     one = ("run", str(model), "--prompt", PROMPT, "--max-tokens", "1", "--json")
     rows: list[Row] = []
@@ -55,20 +49,24 @@ def startup(model: Path, peer: Path | None, rounds: int) -> list[Row]:
 
 
 def load(model: Path, peer: Path | None, rounds: int) -> list[Row]:
-    def ours() -> float:
-        with worker(sys.executable, "ours", model, CONTEXT, 2) as found:
-            assert found is not None
-            return float(found.loaded["seconds"])
-
-    def theirs() -> float:
-        with worker(peer, "peer", model, CONTEXT, 2) as found:
-            assert found is not None
-            return float(found.loaded["seconds"])
-
-    rows: list[Row] = [{"what": "load and pack the file", "seconds": median(ours, rounds)}]
-    if peer is not None:
-        rows.append({"what": "llama.cpp loads it", "seconds": median(theirs, rounds)})
+    rows = []
+    for what, python, backend in (("load and pack the file", Path(sys.executable), "ours"), *_peers(peer)):
+        found = []
+        for _ in range(rounds + 1):
+            with worker(python, backend, model, CONTEXT, 2) as one:
+                assert one is not None
+                found.append(one.loaded)
+        rows.append({"what": what} | medians(found[1:]))
     return rows
+
+
+def _peers(peer: Path | None) -> list[tuple[str, Path, str]]:
+    return [("llama.cpp loads it", peer, "peer")] if peer is not None else []
+
+
+def medians(found: list[dict[str, Any]], count: int = 1) -> Row:
+    """Medians of wall clock and processor time, for each of `count` things done."""
+    return {clock: statistics.median(one[clock] / count for one in found) for clock in ("seconds", "cpu")}
 
 
 def reveal(model: Path, peer: Path | None, rounds: int) -> list[Row]:
@@ -177,13 +175,12 @@ def large(model: Path, peer: Path | None, rounds: int) -> list[Row]:
     with worker(sys.executable, "ours", model, CONTEXT, 2) as ours:
         assert ours is not None
         ours.ask("decode", **request)
-        found = [ours.ask("decode", **request)["seconds"] for _ in range(rounds)]
-        seconds = {"load": ours.loaded["seconds"], "decode": statistics.median(found) / 8}
+        decoded = medians([ours.ask("decode", **request) for _ in range(rounds)], request["count"])
         memory = ours.ask("memory")
         again = ours.ask("recompute", context=CONTEXT // 4, position=CONTEXT // 4 - 1)
     rows: list[Row] = [
-        {"what": "load", "seconds": seconds["load"], "must": 15.0},
-        {"what": "decode a token", "seconds": seconds["decode"]},
+        {"what": "load", "must": 15.0} | medians([ours.loaded]),
+        {"what": "decode a token"} | decoded,
         {"what": "recompute a position", "must": 1.0} | again["tensors"],
         {"what": "its roots", "must": 1.0} | again["roots"],
         {
@@ -196,10 +193,10 @@ def large(model: Path, peer: Path | None, rounds: int) -> list[Row]:
         with worker(peer, "peer", model, CONTEXT, 2) as other:
             assert other is not None
             other.ask("decode", **request)
-            theirs = statistics.median(other.ask("decode", **request)["seconds"] for _ in range(rounds)) / 8
-            rows.append({"what": "llama.cpp decodes a token", "seconds": theirs})
+            theirs = medians([other.ask("decode", **request) for _ in range(rounds)], request["count"])
+            rows.append({"what": "llama.cpp decodes a token"} | theirs)
             rows.append({"what": "llama.cpp's peak memory", "bytes": other.ask("memory")["peak"]})
-            rows[1] |= {"must": theirs, "ratio": theirs / seconds["decode"]}
+            rows[1] |= {"must": theirs["seconds"], "ratio": theirs["seconds"] / decoded["seconds"]}
     return rows
 
 

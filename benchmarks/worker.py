@@ -73,15 +73,13 @@ class Ours(Backend):
         from opml.vm.encoding import encode
 
         native: Any = importlib.import_module("opml.vm._native")
-        start = time.perf_counter()
+        watch, start = Watch(), time.perf_counter()
         self.model = load_model(model, context)
         data = [weight.data for weight in self.model.weights]
         opened = time.perf_counter()
         engine, level = options.get("engine", "native"), options.get("level", "auto")
         self.machine = native.Machine(encode(self.model.program), data, engine, threads, level)
-        done = time.perf_counter()
-        return {
-            "seconds": done - start,
+        return watch.read() | {
             "opening": opened - start,
             "level": native.levels()[-1] if level == "auto" else level,
         }
@@ -148,11 +146,11 @@ class Peer(Backend):
         import llama_cpp  # type: ignore[import-not-found]
 
         settings = {"n_batch": 512, "n_ubatch": 512} | options
-        start = time.perf_counter()
+        watch = Watch()
         self.llama = llama_cpp.Llama(
             model, n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False, **settings
         )
-        return {"seconds": time.perf_counter() - start, "version": llama_cpp.__version__}
+        return watch.read() | {"version": llama_cpp.__version__}
 
     def _feed(self, ids: list[int], logits_all: bool = False) -> None:
         """As `Llama.eval`, but without its copies of the logits."""
