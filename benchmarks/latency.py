@@ -78,10 +78,8 @@ def reveal(model: Path, peer: Path | None, rounds: int) -> list[Row]:
             ours.ask("recompute", context=context, position=context - 1)
             found = [ours.ask("recompute", context=context, position=context - 1 - n) for n in range(rounds)]
         for part in ("tensors", "roots"):
-            seconds = statistics.median(one[part] for one in found)
-            rows.append(
-                {"what": f"recompute a position of {context}: {part}", "seconds": seconds, "must": 0.05}
-            )
+            times = medians([one[part] for one in found])
+            rows.append({"what": f"recompute a position of {context}: {part}", "must": 0.05} | times)
     return rows
 
 
