@@ -24,7 +24,10 @@ library Quant {
                 q := or(shl(31, negative), add(shl(23, add(n, 126)), shl(sub(23, n), q)))
             }
         }
-        return Float32.fma(q, d, m);
+        if (m != 0) return Float32.fma(q, d, m);
+        // q · d is exact: eight bits by eleven, and not below 2^-24. Plus +0 it is itself, or +0.
+        q = Float32.mul(q, d);
+        return q == Float32.SIGN ? 0 : q;
     }
 
     /// @dev The signed integer of element i as a 32-bit word, the f32 of d and of m (+0 without a minimum).
