@@ -20,25 +20,27 @@ contract StepCost is IStepCost {
 
     // Gas of the parts of a step on the most costly data, as measured on the verifier, rounded up.
     uint256 private constant STEP = 90_000;
-    uint256 private constant CALLDATA_BYTE = 40;
+    uint256 private constant CALLDATA_BYTE = 16;
+    uint256 private constant FLOOR_BYTE = 40;
     uint256 private constant HASH = 260;
     uint256 private constant LEAF = 3_000;
     uint256 private constant LEAF_BYTE = 1;
-    uint256 private constant READ = 900;
-    uint256 private constant SCALAR = 250;
-    uint256 private constant ELEMENT = 2_500;
-    uint256 private constant TERM = 400;
-    uint256 private constant UNIT_GAS = 1_500;
-    uint256 private constant UNIT_ELEMENT = 130;
-    uint256 private constant COMPARE = 250;
-    uint256 private constant ADD_GAS = 1_100;
-    uint256 private constant MUL_GAS = 800;
-    uint256 private constant FMA_GAS = 1_600;
-    uint256 private constant I2F_GAS = 600;
-    uint256 private constant PLAIN_OP = 350;
+    uint256 private constant FRAME = 6_000;
+    uint256 private constant OPERAND = 1_800;
+    uint256 private constant READ = 2_100;
+    uint256 private constant DEQUANTISE = 1_700;
+    uint256 private constant SEARCH = 45;
+    uint256 private constant SCALAR = 900;
+    uint256 private constant ELEMENT = 3_000;
+    uint256 private constant TERM = 500;
+    uint256 private constant UNIT_GAS = 10_000;
+    uint256 private constant BULK_TERM = 2_300;
+    uint256 private constant COMPARE = 300;
+    uint256 private constant ADD_GAS = 1_500;
+    uint256 private constant FMA_GAS = 1_650;
     /// @dev Gas by operation code, in units of 50, a byte each: add sub mul div sqrt fma … i2f f2i … sel.
     uint256 private constant OP_GAS =
-        0x161610121220070707070707070c0a0707070707070707070707 << 48;
+        0x1e1e1e1d122109090e0e0e0e090f0d0909090909090909090909 << 48;
 
     /// @dev Bytes of witness, and gas without them.
     struct Cost {
@@ -81,7 +83,9 @@ contract StepCost is IStepCost {
         uint256 terms = k;
         if (slot.i.terms != 0 && 1 << (slot.i.terms - 1) < k) terms = 1 << (slot.i.terms - 1);
         _elements(p, slot, Places(1, 1, 1, 1, 1), terms, total);
-        total.gas += STEP + CALLDATA_BYTE * total.size;
+        total.gas += CALLDATA_BYTE * total.size;
+        uint256 floor = FLOOR_BYTE * total.size;
+        total.gas = STEP + (total.gas > floor ? total.gas : floor);
     }
 
     /// @dev Elements of a slot at some places: `terms` terms of the fold, and the finish, of each.
@@ -92,22 +96,54 @@ contract StepCost is IStepCost {
         uint256 body = slot.i.bodyOperands;
         uint256 ops = OperandLib.opsAt(slot);
         uint256 element =
-            ELEMENT + _codeGas(ops + 4 * slot.i.bodyOps, slot.i.finishOps) + _foldGas(slot, ops, terms);
-        total.gas += places.reads * element;
+            ELEMENT + _codeGas(ops + 4 * slot.i.bodyOps, slot.i.finishOps) + _foldGas(p, slot, ops, terms);
+        total.gas += places.reads * element + FRAME + OPERAND * slot.operands.length;
         for (uint256 n = body; n < slot.operands.length; ++n) _operand(p, Reading(slot, body, n, places, 1), total);
         for (uint256 n; n < body; ++n) _operand(p, Reading(slot, 0, n, places, terms), total);
     }
 
+    /// @dev Whether operand n of a body reads what is opened together along k.
+    function _byRun(Program memory p, Slot memory slot, uint256 n) private pure returns (bool) {
+        Operand memory o = slot.operands[n];
+        if (o.kind > ProgramLib.KIND_GLOBAL || o.pos != ProgramLib.POS_HERE) return false;
+        if (o.kind == ProgramLib.KIND_SLOT && OperandLib.slotAt(p, slot.number - o.ref).i.isVirtual) return false;
+        Term memory along = o.term(ProgramLib.AXIS_K);
+        if (!along.found || along.mul != 1 || along.xor != 0) return false;
+        if (!o.has(ProgramLib.AXIS_I)) return true;
+        return !Reach.dependsOn(Reading(slot, 0, n, Places(1, 1, 1, 1, 1), 1), o.index, ProgramLib.AXIS_K);
+    }
+
+    /// @dev Whether the verifier folds runs in place: a qdot of them, or a dot of consecutive stored floats.
+    function _inBulk(Program memory p, Slot memory slot) private pure returns (bool) {
+        Instr memory i = slot.i;
+        if (i.fold == ProgramLib.FOLD_QDOT) {
+            return _byRun(p, slot, i.a0) && _byRun(p, slot, i.b0) && _byRun(p, slot, i.a1)
+                && (!i.two || _byRun(p, slot, i.b1));
+        }
+        if (i.fold != ProgramLib.FOLD_DOT || i.bodyOps != 0) return false;
+        for (uint256 n; n < i.bodyOperands; ++n) {
+            Operand memory o = slot.operands[n];
+            if (!_byRun(p, slot, n) || o.term(ProgramLib.AXIS_K).div != 1) return false;
+            // f32, f16 and bf16 are 0 … 2 among the formats of tensors and of weights.
+            uint256 format;
+            if (o.kind == ProgramLib.KIND_SLOT) format = OperandLib.slotAt(p, slot.number - o.ref).i.out;
+            else if (o.kind == ProgramLib.KIND_GLOBAL) (,, format) = ProgramLib.globalOf(p, o.ref);
+            else (,, format,) = ProgramLib.weightOf(p, slot.word, o.ref);
+            if (format > ProgramLib.OUT_BF16) return false;
+        }
+        return true;
+    }
+
     /// @dev Gas of the terms of one element, apart from their operands.
-    function _foldGas(Slot memory slot, uint256 ops, uint256 terms) private pure returns (uint256) {
+    function _foldGas(Program memory p, Slot memory slot, uint256 ops, uint256 terms) private pure returns (uint256) {
         Instr memory i = slot.i;
         if (i.fold == ProgramLib.FOLD_NONE) return 0;
         uint256 accumulators = i.two || i.fold == ProgramLib.FOLD_ARGMAX ? 2 : 1;
         uint256 closings = (terms / ProgramLib.LEAF_ELEMENTS + 1) * accumulators * ADD_GAS;
         if (i.fold == ProgramLib.FOLD_QDOT) {
-            uint256 unit = UNIT_GAS + UNIT * UNIT_ELEMENT + 2 * (FMA_GAS + MUL_GAS + I2F_GAS);
-            return terms / UNIT * accumulators * unit + closings;
+            return terms / UNIT * accumulators * UNIT_GAS + closings;
         }
+        if (_inBulk(p, slot)) return terms * accumulators * BULK_TERM + closings;
         uint256 term = TERM + _codeGas(ops, i.bodyOps);
         if (i.fold == ProgramLib.FOLD_DOT) return terms * (term + accumulators * FMA_GAS) + closings;
         return terms * (term + COMPARE);
@@ -152,7 +188,7 @@ contract StepCost is IStepCost {
         uint256 cols = Reach.length(source.i.cols);
         (Places memory touched, bool inside) = Reach.follow(r, cols);
         Tree memory tree = Reach.cut(1, source.i.rows * cols, 1, ProgramLib.outBytes(source.i.out));
-        _committed(r, touched, inside, tree, Merkle.clog2(p.committed) + Merkle.clog2(p.limit), total);
+        _committed(p, r, touched, inside, tree, Merkle.clog2(p.committed) + Merkle.clog2(p.limit), total);
     }
 
     function _weight(Program memory p, Reading memory r, Operand memory o, Cost memory total) private pure {
@@ -163,7 +199,7 @@ contract StepCost is IStepCost {
         else (rows, cols, format,) = ProgramLib.weightOf(p, r.slot.word, o.ref);
         (uint256 elements, uint256 size) = ProgramLib.unitOf(format);
         (Places memory touched, bool inside) = Reach.follow(r, cols);
-        _committed(r, touched, inside, Reach.cut(rows, cols, elements, size), Merkle.clog2(p.weights), total);
+        _committed(p, r, touched, inside, Reach.cut(rows, cols, elements, size), Merkle.clog2(p.weights), total);
     }
 
     /// @dev Whether what the terms read is read once a unit: all of a qdot's but virtual activations.
@@ -173,6 +209,7 @@ contract StepCost is IStepCost {
 
     /// @dev The openings for what an operand touches in a tensor that is committed to, and its reads.
     function _committed(
+        Program memory p,
         Reading memory r,
         Places memory touched,
         bool inside,
@@ -180,27 +217,45 @@ contract StepCost is IStepCost {
         uint256 upward,
         Cost memory total
     ) private pure {
-        total.gas += r.places.reads * (_byUnits(r) ? r.terms / UNIT : r.terms) * READ;
+        // Only a body may read along k.
+        bool byRun = _byRun(p, r.slot, r.n);
+        uint256 runs = _openings(r, touched, inside, tree, upward, byRun, total);
+        // In the price of the terms.
+        if (byRun && _inBulk(p, r.slot)) return;
+        bool byUnits = _byUnits(r);
+        uint256 read = READ + SEARCH * runs;
+        if (tree.unit > 1 && !byUnits) read += DEQUANTISE;
+        total.gas += r.places.reads * (byUnits ? r.terms / UNIT : r.terms) * read;
+    }
+
+    /// @dev The openings; returns the runs of a tensor.
+    function _openings(
+        Reading memory r,
+        Places memory touched,
+        bool inside,
+        Tree memory tree,
+        uint256 upward,
+        bool byRun,
+        Cost memory total
+    ) private pure returns (uint256) {
         Operand memory o = r.slot.operands[r.n];
         uint256 line = Reach.leavesOfALine(touched, inside, tree);
         if (o.pos != ProgramLib.POS_HERE) {
             // Each may be of another position.
             uint256 each = Reach.min(touched.distinct, touched.lines * line);
             _open(tree, each, each * (tree.depth + upward), total);
-            return;
+            return Reach.min(each, tree.count);
         }
-        Term memory along = o.term(ProgramLib.AXIS_K);
-        bool byRun = along.found && along.mul == 1 && along.xor == 0
-            && !(o.has(ProgramLib.AXIS_I) && Reach.dependsOn(r, r.first + o.index, ProgramLib.AXIS_K));
         if (byRun) {
             // Runs may overlap, and each has two sides.
             line = Reach.min(line, tree.count);
             uint256 paths = touched.lines * Reach.min(2, line);
             _open(tree, touched.lines * line, paths * tree.depth + upward, total);
-            return;
+            return touched.lines;
         }
         uint256 count = Reach.min(Reach.min(touched.distinct, touched.lines * line), tree.count);
         _open(tree, count, count * tree.depth + upward, total);
+        return count;
     }
 
     /// @dev `count` leaves and the hashes that prove them.

@@ -12,40 +12,49 @@ from dataclasses import dataclass
 
 from opml.ops.quant import UNIT
 from opml.ops.table import OPS
-from opml.vm.isa import LEAF_ELEMENTS, OUT_BYTES, Axis, Fold, Instr, Kind, Operand, Out, Pos, ScalarOp
+from opml.vm.isa import LEAF_ELEMENTS, OUT_BYTES, Axis, Fold, Format, Instr, Kind, Operand, Out, Pos, ScalarOp
 from opml.vm.layout import Layout, Leaves, SlotInfo, cut, token_leaves
 from opml.vm.reach import Places, Touched, depends_on, follow
 
 HASH_BYTES = 32
 
 GAS: dict[str, int] = {
-    "step": 90_000,  # the transaction, the game's storage, loading the program, decoding, payments
-    "calldata_byte": 40,  # EIP-7623, none of them zero
+    "step": 90_000,  # the transaction, the game's storage, loading the program, payments
+    "calldata_byte": 16,  # none of them zero
+    "floor_byte": 40,  # what a transaction costs at least (EIP-7623)
     "hash": 260,  # one node on a path
     "leaf": 3_000,  # opening a leaf apart from its bytes: noting its run, hashing, folding
     "leaf_byte": 1,
-    "read": 900,  # one element of an opened leaf
-    "scalar": 250,  # one token, parameter or axis
-    "element": 2_500,  # entering an evaluation: decoding the instruction
-    "term": 400,  # one term of a fold, apart from its operands and operations
-    "unit": 1_500,  # one unit of a qdot, apart from its elements
-    "unit_element": 130,
-    "compare": 250,
+    "frame": 6_000,  # decoding an instruction
+    "operand": 1_800,  # decoding an operand
+    "read": 2_100,  # one element of an opened leaf
+    "dequantise": 1_700,  # the same of a quantised weight: this much more
+    "search": 45,  # passing over a run of the tensor that is read
+    "scalar": 900,  # one token, parameter or axis
+    "element": 3_000,  # entering an evaluation
+    "term": 500,  # one term of a fold, apart from its operands and operations
+    "unit": 10_000,  # one unit of a qdot
+    "bulk_term": 2_300,  # one term of a dot of stored floats
+    "compare": 300,
 }
 """Gas of the parts of a step on the most costly data, as measured on the contract, rounded up."""
 
 OP_GAS: dict[str, int] = {
-    "add": 1_100,
-    "sub": 1_100,
-    "mul": 800,
-    "div": 900,
+    "add": 1_500,
+    "sub": 1_500,
+    "mul": 1_500,
+    "div": 1_450,
     "sqrt": 900,
-    "fma": 1_600,
-    "i2f": 600,
-    "f2i": 500,
+    "fma": 1_650,
+    "min": 700,
+    "max": 700,
+    "lt": 700,
+    "le": 700,
+    "i2f": 750,
+    "f2i": 650,
 }
 """Gas of scalar operations that cost more than `PLAIN_OP_GAS`."""
-PLAIN_OP_GAS = 350
+PLAIN_OP_GAS = 450
 
 OP_GAS_BY_CODE: tuple[int, ...] = tuple(OP_GAS.get(op.name, PLAIN_OP_GAS) for op in OPS)
 
@@ -66,7 +75,8 @@ def step(layout: Layout, slot: SlotInfo) -> Cost:
     k = slot.instr.k.n
     terms = k if slot.instr.terms == 0 else min(k, slot.instr.terms)
     total = _elements(layout, slot, Places(), terms)
-    return Cost(total.bytes, GAS["step"] + total.gas + GAS["calldata_byte"] * total.bytes)
+    gas = max(total.gas + GAS["calldata_byte"] * total.bytes, GAS["floor_byte"] * total.bytes)
+    return Cost(total.bytes, GAS["step"] + gas)
 
 
 def worst_step(layout: Layout) -> Cost:
@@ -78,7 +88,9 @@ def worst_step(layout: Layout) -> Cost:
 def _elements(layout: Layout, slot: SlotInfo, places: Places, terms: int) -> Cost:
     """Elements of a slot at some places: `terms` terms of the fold, and the finish, of each."""
     instr = slot.instr
-    total = Cost(0, places.reads * (GAS["element"] + _code_gas(instr.finish) + _fold_gas(slot, terms)))
+    fold_gas = _fold_gas(slot, terms, _in_bulk(layout, slot))
+    total = Cost(0, places.reads * (GAS["element"] + _code_gas(instr.finish) + fold_gas))
+    total += Cost(0, GAS["frame"] + GAS["operand"] * len(instr.operands))
     for number in range(len(instr.finish_operands)):
         total += _operand(layout, slot, instr.finish_operands, number, places, 1)
     for number in range(instr.body_operands):
@@ -86,17 +98,52 @@ def _elements(layout: Layout, slot: SlotInfo, places: Places, terms: int) -> Cos
     return total
 
 
-def _fold_gas(slot: SlotInfo, terms: int) -> int:
+def _by_run(layout: Layout, slot: SlotInfo, section: Sequence[Operand], number: int) -> bool:
+    """Whether an operand of a body reads what is opened together along k."""
+    operand = section[number]
+    along = operand.term(Axis.K)
+    if operand.kind == Kind.SLOT:
+        if operand.pos != Pos.HERE or layout.source(slot, operand).instr.virtual:
+            return False
+    elif operand.kind not in (Kind.WEIGHT, Kind.GLOBAL):
+        return False
+    if along is None or along.mul != 1 or along.xor != 0:
+        return False
+    return not (operand.term(Axis.I) and depends_on(section, operand.index, Axis.K))
+
+
+def _in_bulk(layout: Layout, slot: SlotInfo) -> bool:
+    """Whether the verifier folds runs in place: a qdot of them, or a dot of consecutive stored floats."""
+    instr = slot.instr
+    operands = instr.fold_operands
+    if instr.fold == Fold.QDOT:
+        named = (*instr.qdot_weights, *instr.result[1:3])
+        return all(_by_run(layout, slot, operands, number) for number in named)
+    if instr.fold != Fold.DOT or instr.body:
+        return False
+    for number, operand in enumerate(operands):
+        along = operand.term(Axis.K)
+        if not _by_run(layout, slot, operands, number) or along is None or along.div != 1:
+            return False
+        if operand.kind == Kind.SLOT:
+            if layout.source(slot, operand).instr.out > Out.BF16:
+                return False
+        elif layout.weights[layout.weight_number(slot, operand)].format > Format.BF16:
+            return False
+    return True
+
+
+def _fold_gas(slot: SlotInfo, terms: int, bulk: bool) -> int:
     """Gas of the terms of one element, apart from their operands."""
     instr = slot.instr
     if instr.fold == Fold.NONE:
         return 0
     closings = (terms // LEAF_ELEMENTS + 1) * instr.accumulators * OP_GAS["add"]
     if instr.fold == Fold.QDOT:
-        a_unit = GAS["unit"] + UNIT * GAS["unit_element"]
-        a_unit += 2 * (OP_GAS["fma"] + OP_GAS["mul"] + OP_GAS["i2f"])
-        return terms // UNIT * instr.accumulators * a_unit + closings
+        return terms // UNIT * instr.accumulators * GAS["unit"] + closings
     a_term = GAS["term"] + _code_gas(instr.body)
+    if bulk:
+        return terms * instr.accumulators * GAS["bulk_term"] + closings
     if instr.fold == Fold.DOT:
         return terms * (a_term + instr.accumulators * OP_GAS["fma"]) + closings
     return terms * (a_term + GAS["compare"])
@@ -130,9 +177,14 @@ def _operand(
         weight = layout.weights[layout.weight_number(slot, operand)]
         touched = follow(slot.instr, section, number, places, terms, weight.cols)
         leaves, upward = weight.leaves, layout.weights_depth
-    reads = places.reads * (terms // UNIT if _by_units(slot.instr, terms) else terms)
-    total += Cost(0, reads * GAS["read"])
-    return total + _committed(section, number, touched, leaves, upward)
+    by_units = _by_units(slot.instr, terms)
+    reads = places.reads * (terms // UNIT if by_units else terms)
+    a_read = GAS["read"] + (GAS["dequantise"] if leaves.unit > 1 and not by_units else 0)
+    by_run = _by_run(layout, slot, section, number)
+    opened, runs = _committed(operand, touched, leaves, upward, by_run)
+    if by_run and _in_bulk(layout, slot):  # in the price of the terms
+        return total + opened
+    return total + opened + Cost(0, reads * (a_read + GAS["search"] * runs))
 
 
 def _by_units(instr: Instr, terms: int) -> bool:
@@ -141,23 +193,20 @@ def _by_units(instr: Instr, terms: int) -> bool:
 
 
 def _committed(
-    section: Sequence[Operand], number: int, touched: Touched, leaves: Leaves, upward: int
-) -> Cost:
-    """The openings for what an operand touches in a tensor that is committed to."""
-    operand, places = section[number], touched.places
-    along = operand.term(Axis.K)
-    by_run = operand.pos == Pos.HERE and along is not None and along.mul == 1 and along.xor == 0
-    by_run = by_run and not (operand.term(Axis.I) and depends_on(section, operand.index, Axis.K))
+    operand: Operand, touched: Touched, leaves: Leaves, upward: int, by_run: bool
+) -> tuple[Cost, int]:
+    """The openings for what an operand touches in a tensor that is committed to, and the runs of a tensor."""
+    places = touched.places
     a_line = touched.leaves_of_a_line(leaves)
     if operand.pos != Pos.HERE:  # each may be of another position
         count = min(places.distinct, places.lines * a_line)
-        return _opened(leaves, count, count * (leaves.depth + upward))
+        return _opened(leaves, count, count * (leaves.depth + upward)), min(count, leaves.count)
     if by_run:  # runs may overlap, and each has two sides
         a_line = min(a_line, leaves.count)
         paths = places.lines * min(2, a_line)
-        return _opened(leaves, places.lines * a_line, paths * leaves.depth + upward)
+        return _opened(leaves, places.lines * a_line, paths * leaves.depth + upward), places.lines
     count = min(places.distinct, places.lines * a_line, leaves.count)
-    return _opened(leaves, count, count * leaves.depth + upward)
+    return _opened(leaves, count, count * leaves.depth + upward), count
 
 
 def _code_gas(code: Sequence[ScalarOp]) -> int:

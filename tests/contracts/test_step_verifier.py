@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 from opml.dispute.verifier import piece_witness, token_witness
+from opml.vm import cost
 from opml.vm.commitment import vocabulary_tree
 from opml.vm.encoding import encode
 from opml.vm.isa import Fold
@@ -26,6 +27,8 @@ from tests.vm.test_cost_random import random_layout
 from tests.vm.test_step import PROMPT, TOKENS, targets, trace_of, wide_trace
 
 VOCABULARY_ROOT = b"\7" * 32
+EMPTY_STEP = 22_000
+"""Gas of a step apart from what it computes: it is in the bound's constant."""
 
 
 @cache
@@ -70,10 +73,16 @@ def on_chain(layout: Layout, context: Context, target: Target, witness: bytes) -
 
 
 def check(trace: Trace, trees: TraceTrees, target: Target) -> State:
-    """The state or the stored bits, by both twins."""
+    """The state or the stored bits, by both twins; a step that the game asks for is within the bound."""
     expected, witness = prove(trees, target)
     found = on_chain(trace.layout, Context.of(trees), target, witness)
-    assert found == packed(expected), f"{trace.layout.committed[target.ordinal].name} {target}"
+    slot = trace.layout.committed[target.ordinal]
+    assert found == packed(expected), f"{slot.name} {target}"
+    if target.mode != Mode.WHOLE or not trace.layout.dissected(slot, target.t):
+        bound = cost.step(trace.layout, slot)
+        own = bound.gas - cost.GAS["step"] - cost.GAS["calldata_byte"] * bound.bytes
+        assert verifier().execution_gas - EMPTY_STEP <= own, f"{slot.name} {target}"
+        assert verifier().transaction_gas <= bound.gas
     return expected
 
 
@@ -106,7 +115,7 @@ def test_contract_computes_every_chunk_and_finish(name: str) -> None:
     for slot in trace.layout.committed:
         if slot.instr.fold == Fold.NONE or slot.ordinal is None:
             continue
-        size = 32 if slot.instr.fold == Fold.QDOT else max(1, slot.instr.terms)
+        size = slot.instr.terms or (32 if slot.instr.fold == Fold.QDOT else 1)
         for target in chain(trace, slot.ordinal, t, trace.layout.slot_leaves(slot, t).length - 1, size):
             check(trace, trace.trees, target)
 
