@@ -2,13 +2,12 @@
 pragma solidity 0.8.37;
 
 import {DotProduct} from "../DotProduct.sol";
-import {Window} from "../Window.sol";
 
 /// @notice Opens `DotProduct` to tests.
 contract DotHarness {
     /// @notice Fold n terms of two stored operands of a format (0 f32, 1 f16, 2 bf16, 3 one f32 for all) into acc.
     function dot(bytes memory a, uint256 formatA, bytes memory b, uint256 formatB, uint256 n, uint256 acc)
-        public
+        external
         view
         returns (uint256 result, uint256 used)
     {
@@ -26,21 +25,6 @@ contract DotHarness {
         unpack(other, formatB, n, buffer + 4 * n + 64);
         result = DotProduct.fold(buffer, buffer + 4 * n + 64, n, acc);
         used -= gasleft();
-    }
-
-    /// @notice Many folds of n f32 terms: a, b and the accumulators are laid end to end.
-    function dots(bytes calldata a, bytes calldata b, uint256 n, uint32[] calldata acc)
-        external
-        view
-        returns (uint32[] memory results, uint256 most)
-    {
-        results = new uint32[](acc.length);
-        for (uint256 i; i < acc.length; ++i) {
-            (uint256 z, uint256 used) =
-                this.dot(a[4 * n * i:4 * n * (i + 1)], 0, b[4 * n * i:4 * n * (i + 1)], 0, n, acc[i]);
-            results[i] = uint32(z);
-            if (used > most) most = used;
-        }
     }
 
     function unpack(uint256 from, uint256 format, uint256 n, uint256 to) private pure {
