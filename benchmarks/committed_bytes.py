@@ -112,6 +112,7 @@ def hashing_share(
 
 def measure(model: Path, share: bool) -> dict[str, Any]:
     """A row for each variant."""
+    on = machine()
     loaded = load_model(model)
     contexts = [context for context in CONTEXTS if context <= loaded.limit] or [loaded.limit]
     rows = []
@@ -133,7 +134,7 @@ def measure(model: Path, share: bool) -> dict[str, Any]:
         if share:
             row["share"] = hashing_share(program, loaded.weights)
         rows.append(row)
-    facts = {"machine": machine(), "model": model.name, "limit": loaded.limit, "rows": rows}
+    facts = {"machine": on, "model": model.name, "limit": loaded.limit, "rows": rows}
     return facts | {"contexts": contexts}
 
 

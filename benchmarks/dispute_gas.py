@@ -124,6 +124,7 @@ def bound_of(model: Model, slots: Sequence[str]) -> cost.Cost:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Rows by fan-out, then by terms."""
+    on = machine()
     model = load_model(arguments.model)
     engine = get_engine(arguments.engine, 2)
     prompt = prompt_of(model, arguments.positions)
@@ -147,7 +148,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             result = play(own, prompt, kind.fault, DEFAULT_FANOUT, arguments.anvil)
             by_terms.append(row | facts_of(result))
     return {
-        "machine": machine(),
+        "machine": on,
         "model": model.name,
         "positions": len(prompt) + OUTPUT - 1,
         "limits": {kind.name: (kind.gas, kind.transactions) for kind in kinds},

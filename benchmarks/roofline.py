@@ -95,6 +95,7 @@ def measure(model: Path, threads: int, context: int) -> dict[str, Any]:
     """Peaks, work and rates."""
     from opml.models.model import load_model
 
+    on = machine()
     layout = load_model(model, context).layout
     found = peaks(threads)
     clock = "cpu" if threads == 1 else "seconds"
@@ -113,7 +114,7 @@ def measure(model: Path, threads: int, context: int) -> dict[str, Any]:
                 rates[key] = request["count"] / min(times)
         spent = {name: ours.ask("profile", count=min(64, context), decode=name == "decode") for name in work}
     return {
-        "machine": machine(),
+        "machine": on,
         "threads": threads,
         "peaks": found,
         "rates": rates,
@@ -147,8 +148,10 @@ def report(facts: dict[str, Any]) -> str:
             share(multiplied, multiply_peak),
         ]
     )
-    hashed, limit = facts["hash_bytes"], hash_limit(peak)
-    rows.append(["hashing", f"{hashed / 1e9:.2f} GB/s", f"{limit / 1e9:.2f} GB/s", share(hashed, limit)])
+    hashed, limit = facts["hash_bytes"], hash_limit(peak) / facts["threads"]
+    rows.append(
+        ["hashing, one thread", f"{hashed / 1e9:.2f} GB/s", f"{limit / 1e9:.2f} GB/s", share(hashed, limit)]
+    )
     out = [heading(facts["machine"]), f"threads: {facts['threads']}, clock {peak['clock'] / 1e9:.2f} GHz", ""]
     out.append(table(["what", "measured", "peak", "share"], rows))
     for name, spent in facts["profile"].items():

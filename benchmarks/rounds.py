@@ -105,8 +105,25 @@ def ratios(slow: Series, fast: Series) -> tuple[float, float, float]:
     return slow.median / fast.median, min(by_round), max(by_round)
 
 
+def busy(seconds: float = 1.0) -> float:
+    """Processors that other processes keep busy just now; 0 where the system doesn't say."""
+
+    def idle() -> int:
+        with open("/proc/stat") as file:
+            fields = file.readline().split()
+        return int(fields[4]) + int(fields[5])
+
+    try:
+        before = idle()
+        time.sleep(seconds)
+        rested = (idle() - before) / os.sysconf("SC_CLK_TCK") / seconds
+    except OSError:
+        return 0.0
+    return max(0.0, (os.cpu_count() or 1) - rested)
+
+
 def machine() -> dict[str, Any]:
-    """What was measured on, and how busy it was with other things."""
+    """What is measured on, and how busy it is with other things: asked before the measurement."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:
@@ -119,15 +136,16 @@ def machine() -> dict[str, Any]:
     return {
         "processor": model,
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
+        "busy": busy(),
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
 def heading(facts: dict[str, Any]) -> str:
     """One line about the machine; says when it was busy."""
-    busy = ", BUSY with other work: figures are noisy" if facts["load"] > 0.5 else ""
-    return f"{facts['processor']}, {facts['cores']} cores, {facts['date']}, load {facts['load']:.1f}{busy}"
+    noise = f"BUSY with other work ({facts['busy']:.1f} processors): figures are noisy"
+    state = noise if facts["busy"] > 0.2 else "otherwise idle"
+    return f"{facts['processor']}, {facts['cores']} cores, {facts['date']}, {state}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
