@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from jinja2 import nodes
@@ -100,6 +102,25 @@ _METHODS: Final = frozenset(
     )
 )
 _LARGEST: Final = 1 << 64
+_DEPTH: Final = 900  # Python frames; 1,000 is the interpreter's own default limit
+
+
+@contextmanager
+def shallow_stack() -> Iterator[None]:
+    """Holds what runs inside to `_DEPTH` more frames, past which Python raises `RecursionError`.
+
+    Importing py-evm raises the limit of the whole process to more than the C stack can take: a template that
+    calls itself, or a deeply nested one while it is compiled, would then end the process instead of failing.
+    """
+    depth, frame = 0, sys._getframe()
+    while frame.f_back is not None:
+        depth, frame = depth + 1, frame.f_back
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(before, depth + _DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -281,4 +302,4 @@ def _fail(message: object) -> None:
     raise TemplateError(str(message)[:1000])
 
 
-__all__ = ["BUDGET", "FAILURES", "MAX_SOURCE", "Sandbox"]
+__all__ = ["BUDGET", "FAILURES", "MAX_SOURCE", "Sandbox", "shallow_stack"]

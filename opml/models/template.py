@@ -21,7 +21,7 @@ import regex
 
 from opml.errors import InputError, ModelFileError
 from opml.models.gguf import GgufFile
-from opml.models.sandbox import FAILURES, MAX_SOURCE, Sandbox
+from opml.models.sandbox import FAILURES, MAX_SOURCE, Sandbox, shallow_stack
 from opml.models.tokenizer import Tokenizer
 
 KEY: Final = "tokenizer.chat_template"
@@ -58,19 +58,14 @@ class ChatTemplate:
                     f"the role {message.role!r} is not one of {', '.join(ROLES)}; use one of these"
                 )
         names = {"bos_token": self._tokenizer.bos, "eos_token": self._tokenizer.eos}
+        arguments = {
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "add_generation_prompt": True,
+            **{name: "" if token is None else self._tokenizer.text(token) for name, token in names.items()},
+        }
         try:
-            return (
-                Sandbox()
-                .from_string(self._source)
-                .render(
-                    messages=[{"role": m.role, "content": m.content} for m in messages],
-                    add_generation_prompt=True,
-                    **{
-                        name: "" if token is None else self._tokenizer.text(token)
-                        for name, token in names.items()
-                    },
-                )
-            )
+            with shallow_stack():
+                return Sandbox().from_string(self._source).render(arguments)
         except FAILURES as error:
             raise self._error(f"{type(error).__name__}: {str(error)[:300]}") from None
 

@@ -52,7 +52,6 @@ class World:
             **os.environ,
             "FOUNDRY_DIR": str(folder),
             "ETH_RPC_URL": self.url,
-            "PYTHONPATH": str(_ROOT),
         }
         (folder / "keystores").mkdir()
         (folder / "password").write_text("secret\n")

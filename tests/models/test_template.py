@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -138,6 +139,28 @@ def test_hostile_template_is_refused_quickly(source: str) -> None:
     finally:
         tracemalloc.stop()
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ " + "(" * 60_000 + "1" + ")" * 60_000 + " }}",
+        "{{ " + "not " * 60_000 + "1 }}",
+        "{{ " + "[" * 60_000 + "]" * 60_000 + " }}",
+        "{% if 1 %}" * 12_000 + "{% endif %}" * 12_000,
+    ],
+)
+def test_deep_template_is_refused_under_a_raised_recursion_limit(source: str) -> None:
+    chat, _ = template(source)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(12 * 1024)  # as py-evm does
+    try:
+        with pytest.raises(ModelFileError, match="the chat template fails: RecursionError"):
+            chat.render([Message("user", "hi")])
+        assert sys.getrecursionlimit() == 12 * 1024
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_usual_template_means_are_available() -> None:
