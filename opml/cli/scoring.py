@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from opml.errors import InputError
-from opml.vm.engine import Engine, run
+from opml.vm.engine import Engine
 from opml.vm.isa import Program
 from opml.vm.weights import Weights
+
+_POSITIONS: Final = 64  # of a batch: bounds the logits kept at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,33 +27,27 @@ class Score:
 def score(engine: Engine, program: Program, weights: Weights, ids: Sequence[int]) -> Score:
     """Scores a text of token ids, all positions as one batch.
 
-    Logits are virtual in a registered program; here they are committed, so that any engine gives them.
-    Raises `InputError` for more tokens than the program has positions.
+    Raises `InputError` for more tokens than the program has positions, and for a program without logits.
     """
     if len(ids) > program.limit:
         raise InputError(f"{len(ids):,} tokens, the model has {program.limit:,} positions: shorten the text")
-    model = engine.load(_with_logits(program), weights)
-    (logits,) = (slot for slot in model.layout.committed if slot.instr.name == "logits")
-    assert logits.ordinal is not None
-    trace = run(model, [*ids, 0], prompt_length=1)
-    nll, argmax = [], []
-    for t in range(len(ids)):
-        row = np.frombuffer(trace.tensor(t, logits.ordinal), "<f4").astype(np.float64)
-        argmax.append(int(row.argmax()))
-        if t + 1 < len(ids):
-            top = row.max()
-            nll.append(float(top + np.log(np.exp(row - top).sum()) - row[ids[t + 1]]))
-    return Score(nll, argmax)
-
-
-def _with_logits(program: Program) -> Program:
-    last = program.blocks[program.schedule[-1]]
-    code = tuple(replace(i, virtual=False) if i.name == "logits" else i for i in last.code)
-    if not any(i.name == "logits" for i in code):
+    model = engine.load(program, weights)
+    found = [slot for slot in model.layout.slots if slot.instr.name == "logits"]
+    if len(found) != 1:
         raise InputError("the program's last block computes no logits: it can't be scored")
-    blocks = list(program.blocks)
-    blocks[program.schedule[-1]] = replace(last, code=code)
-    return replace(program, blocks=tuple(blocks))
+    session = model.session(prompt_length=1)
+    nll: list[float] = []
+    argmax: list[int] = []
+    for first in range(0, len(ids), _POSITIONS):
+        some = ids[first : first + _POSITIONS]
+        captured = session.capture(some, found[0].number)
+        for t, row in enumerate(np.frombuffer(captured, "<f4").reshape(len(some), -1), first):
+            wide = row.astype(np.float64)
+            argmax.append(int(wide.argmax()))
+            if t + 1 < len(ids):
+                top = wide.max()
+                nll.append(float(top + np.log(np.exp(wide - top).sum()) - wide[ids[t + 1]]))
+    return Score(nll, argmax)
 
 
 __all__ = ["Score", "score"]

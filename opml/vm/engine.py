@@ -36,6 +36,14 @@ class Session(Protocol):
         """
         ...
 
+    def capture(self, tokens: Sequence[int], slot: int) -> bytes:
+        """Computes the next positions without committing to them; what `slot` stores, virtual or not.
+
+        The slot's bytes follow one another, position after position. A session that has captured gives no
+        trace. Raises `InputError` for more positions than the program's limit.
+        """
+        ...
+
     def trace(self, tokens: Sequence[int]) -> Trace:
         """The trace of what was computed. `tokens`: prompt and output, one more than were fed."""
         ...
@@ -149,6 +157,12 @@ class _ReferenceSession:
         first = max(start, self._executor.prompt_length - 1)
         return [self._executor.sample(t) for t in range(first, len(self._executor.tokens))]
 
+    def capture(self, tokens: Sequence[int], slot: int) -> bytes:
+        start = len(self._executor.tokens)
+        self._executor.extend(tokens)
+        stored = self._executor.stored[slot][start:]
+        return b"".join(row.tobytes() for row in stored if row is not None)
+
     def trace(self, tokens: Sequence[int]) -> Trace:
         return self._executor.trace(tokens)
 
@@ -206,11 +220,20 @@ class _NativeSession:
         self._session = session
 
     def feed(self, tokens: Sequence[int]) -> list[int]:
-        limit = self._model.layout.program.limit
-        if self._session.length + len(tokens) > limit:
-            raise InputError(f"the program has at most {limit} positions")
+        self._check_room(len(tokens))
         samples: list[int] = self._session.feed(list(tokens), self._prompt_length - 1)
         return samples
+
+    def capture(self, tokens: Sequence[int], slot: int) -> bytes:
+        self._check_room(len(tokens))
+        self._session.feed(list(tokens), self._prompt_length - 1, False, slot)
+        captured: bytes = self._session.captured
+        return captured
+
+    def _check_room(self, more: int) -> None:
+        limit = self._model.layout.program.limit
+        if self._session.length + more > limit:
+            raise InputError(f"the program has at most {limit} positions")
 
     def trace(self, tokens: Sequence[int]) -> Trace:
         assert len(tokens) == self._session.length + 1
