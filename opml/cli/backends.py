@@ -6,21 +6,25 @@ gives them (`f32_add`, `f32_mulAdd`, ...). Entries that are no operation of the 
 
 from __future__ import annotations
 
-import importlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opml.errors import EngineError, InputError
+from opml.errors import InputError
+from opml.ops.expr import const
 from opml.ops.program import Instruction, run_array
 from opml.ops.quant import TENSOR_FORMAT_BY_NAME, load_array, store_array
 from opml.ops.table import OP_BY_NAME
+from opml.vm.builder import ProgramBuilder, c
+from opml.vm.engine import NativeEngine
+from opml.vm.isa import Format, Out
+from opml.vm.weights import Weight, Weights
 
 Words = NDArray[np.uint32]
 
@@ -57,11 +61,11 @@ class Backend(Protocol):
 
     name: str
 
-    def run(self, op: str, operands: Sequence[Words]) -> Words | None:
-        """Results of an operation on arrays of bit patterns; None where the backend lacks it."""
+    def run(self, op: str, operands: Sequence[Words]) -> Words:
+        """Results of an operation on arrays of bit patterns."""
         ...
 
-    def convert(self, fmt: str, load: bool, values: Words) -> Words | None:
+    def convert(self, fmt: str, load: bool, values: Words) -> Words:
         """A load from a storage format, or a store to it."""
         ...
 
@@ -82,11 +86,11 @@ class Reference:
 
     name = "reference"
 
-    def run(self, op: str, operands: Sequence[Words]) -> Words | None:
+    def run(self, op: str, operands: Sequence[Words]) -> Words:
         code = [Instruction(OP_BY_NAME[op].code, *range(len(operands)))]
         return run_array(code, operands, [])[-1]
 
-    def convert(self, fmt: str, load: bool, values: Words) -> Words | None:
+    def convert(self, fmt: str, load: bool, values: Words) -> Words:
         tensor = TENSOR_FORMAT_BY_NAME[fmt]
         if load:
             return load_array(tensor, values.astype(tensor.dtype))
@@ -94,26 +98,29 @@ class Reference:
 
 
 class Native:
-    """The native interpreter's scalar programs, with soft or hardware floats."""
+    """The native interpreter with soft or hardware floats: scalar programs, and tensors loaded and stored."""
 
     def __init__(self, name: str) -> None:
-        try:
-            native = importlib.import_module("opml.vm._native")
-        except ImportError as problem:
-            raise EngineError(
-                f"the {name} engine is not built here ({problem}): install a C++20 compiler and opml again"
-            ) from None
+        self._engine = NativeEngine(name)
         self.name = name
-        self._native: Any = native
 
-    def run(self, op: str, operands: Sequence[Words]) -> Words | None:
+    def run(self, op: str, operands: Sequence[Words]) -> Words:
         code = bytes([OP_BY_NAME[op].code, *range(len(operands)), 0, 0][:4])
-        pool = np.zeros(0, np.uint32)
-        result = self._native.eval_program(self.name, code, np.ascontiguousarray(operands), pool)
-        return np.asarray(result, np.uint32)
+        return self._engine.eval_program(code, operands, [])
 
-    def convert(self, fmt: str, load: bool, values: Words) -> Words | None:
-        return None
+    def convert(self, fmt: str, load: bool, values: Words) -> Words:
+        held, made = (fmt, "f32") if load else ("f32", fmt)
+        formats = TENSOR_FORMAT_BY_NAME[held], TENSOR_FORMAT_BY_NAME[made]
+        model = ProgramBuilder(limit=1)
+        block = model.block("convert")
+        weight = block.weight(1, len(values))
+        copy = block.emit("copy", 1, len(values), weight(c), out=Out[made.upper()])
+        block.emit("sample", 1, 1, const(0), out=Out.I32, yields=True)
+        program = model.program([(block, [Format[held.upper()]])])
+        data = Weight(1, len(values), Format[held.upper()], values.astype(formats[0].dtype).tobytes())
+        session = self._engine.load(program, Weights([data])).session(prompt_length=1)
+        stored = np.frombuffer(session.capture([0], copy.number), formats[1].dtype)
+        return stored.astype(np.uint32)
 
 
 def backend(name: str) -> Backend:
@@ -189,14 +196,16 @@ def _rows(vectors: Mapping[str, Words], backends: Sequence[Backend], evm_sample:
                 some = cases[np.linspace(0, len(cases) - 1, evm_sample).astype(np.intp)]
             columns = [np.ascontiguousarray(column) for column in some.T]
             *operands, expected = columns
+            if entry not in OPERATIONS and entry not in CONVERSIONS:
+                continue
+            if not len(some):
+                yield Row(entry, one.name, 0, 0)
+                continue
             if entry in OPERATIONS:
                 found = one.run(OPERATIONS[entry], operands)
-            elif entry in CONVERSIONS:
-                found = one.convert(*CONVERSIONS[entry], operands[0])
             else:
-                continue
-            if found is not None:
-                yield _compared(entry, one.name, operands, expected, found)
+                found = one.convert(*CONVERSIONS[entry], operands[0])
+            yield _compared(entry, one.name, operands, expected, found)
 
 
 def _compared(entry: str, name: str, operands: Sequence[Words], expected: Words, found: Words) -> Row:

@@ -27,7 +27,7 @@ class Evm:
         artifact = load_artifact("test/ScalarHarness")
         self._harness, _ = self._chain.deploy(artifact, sender=self._chain.accounts[0])
 
-    def run(self, op: str, operands: Sequence[Words]) -> Words | None:
+    def run(self, op: str, operands: Sequence[Words]) -> Words:
         """Results of an operation on arrays of bit patterns."""
         cases = np.stack(operands, axis=1).astype(">u4")
         results = []
@@ -36,7 +36,7 @@ class Evm:
             results.append(self._chain.call(self._harness, "batch", arguments))
         return np.frombuffer(b"".join(results), ">u4").astype(np.uint32)
 
-    def convert(self, fmt: str, load: bool, values: Words) -> Words | None:
+    def convert(self, fmt: str, load: bool, values: Words) -> Words:
         """A load from a storage format, or a store to it."""
         results: list[int] = []
         for part in _parts(values):

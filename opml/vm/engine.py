@@ -14,7 +14,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
+
 from opml.errors import EngineError, InputError
+from opml.ops.softarray import U32
 from opml.vm import reference
 from opml.vm.encoding import encode
 from opml.vm.isa import MAX_PARAMS, Program
@@ -186,6 +189,13 @@ class NativeEngine:
         fault = self._native.hardware_fault() if name == "native" else None
         if fault is not None:
             raise EngineError(f"engine native: {fault}: choose --engine soft on this machine")
+
+    def eval_program(self, code: bytes, operands: Sequence[U32], pool: Sequence[int]) -> U32:
+        """Results of an encoded scalar program on arrays of bit patterns, an array an operand."""
+        result: U32 = self._native.eval_program(
+            self.name, code, np.ascontiguousarray(operands), np.array(pool, np.uint32)
+        )
+        return result
 
     def load(self, program: Program, weights: Weights) -> Model:
         layout = Layout(program)
