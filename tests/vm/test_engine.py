@@ -12,6 +12,7 @@ from opml.vm.step import Target, prove, verify
 from opml.vm.trace import Trace, TraceTrees
 from opml.vm.weights import Weights
 from opml.vm.witness import Context
+from tests.native import native_module
 from tests.vm.programs import MODELS, PARAMS, llama
 
 PROMPT = (3, 1, 2)
@@ -19,7 +20,7 @@ PROMPT = (3, 1, 2)
 
 def engine(name: str) -> Engine:
     if name != "reference":
-        pytest.importorskip("opml.vm._native", reason="the native module is not built here")
+        native_module()
     return get_engine(name)
 
 

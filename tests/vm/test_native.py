@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from opml.ops import softfloat
 from opml.ops.table import OP_BY_NAME, OPS, Op
+from tests.native import native_module
 
-native = pytest.importorskip("opml.vm._native")
+native = native_module()
 LEVELS = native.levels()
 NO_POOL = np.zeros(0, np.uint32)
 

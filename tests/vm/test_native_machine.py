@@ -17,9 +17,10 @@ from opml.vm.encoding import encode
 from opml.vm.isa import Fold, Format, Out
 from opml.vm.trace import MemoryTrace
 from opml.vm.weights import Weight, Weights
+from tests.native import native_module
 from tests.vm.programs import MODELS, PARAMS, SMALL, Model, gemma3, gpt2, llama, moe, random_weight
 
-native = pytest.importorskip("opml.vm._native")
+native = native_module()
 LEVELS = native.levels()
 PROMPT = 5
 BIGGER = replace(SMALL, dim=96, hidden=320, heads=3, kv=1, head=32, layers=2, vocabulary=300, limit=24)

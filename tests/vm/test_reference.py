@@ -18,6 +18,7 @@ from opml.vm.step import Target, prove, verify
 from opml.vm.validate import validate
 from opml.vm.weights import Weight, Weights
 from opml.vm.witness import Context
+from tests.native import native_module
 
 SPECIAL = [0, 1 << 31, 1, 0x807FFFFF, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x7F800001, 0x3F800000]
 SPECIAL += [0x7F7FFFFF, 0x00800000, 0x33800000, 0x477FF000, 0x38800000, 0x4F000000, 0xCF000000, 0x7FFFFFFF]
@@ -79,7 +80,7 @@ def test_hostile_data_gives_the_same_bits_by_step_and_by_all_engines(out: Out, f
             assert result == (int.from_bytes(stored, "little"),), slot.name
             assert verify(trace.layout, context, target, witness) == result
     for name in ("soft", "native"):
-        pytest.importorskip("opml.vm._native", reason="the native module is not built here")
+        native_module()
         model = get_engine(name).load(program, weights)
         assert run_engine(model, tokens, 2).trace_root() == trace.trace_root(), name
 
