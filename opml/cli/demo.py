@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opml.cli.options import FILE, engine_options, json_option
+from opml.cli.options import FILE, EngineOptions, engine_options, json_option
 from opml.cli.units import plain
 from opml.errors import InputError
 
@@ -67,8 +67,7 @@ def command(
     role: str,
     fanout: int,
     on_anvil: bool,
-    engine: str,
-    threads: int | None,
+    engine: EngineOptions,
     as_json: bool,
 ) -> None:
     """Play a whole dispute on a chain inside this process.
@@ -79,7 +78,7 @@ def command(
     """
     from rich.console import Console
 
-    from opml.cli.engines import choose_engine, params_of
+    from opml.cli.engines import params_of
     from opml.cli.story import Settings, Story, facts_of
     from opml.cli.view import SilentView, TerminalView, fetch_with_bar
     from opml.cli.workshop import Workshop
@@ -87,9 +86,7 @@ def command(
     from opml.models.model import load_model
 
     console = Console(stderr=as_json)
-    chosen, warning = choose_engine(engine, threads)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    chosen = engine.choose()
     model = load_model(file or Path(fetch_with_bar(console)), limit)
     tokens = model.encode_prompt(prompt)
     room = model.limit + 1 - len(tokens)

@@ -13,15 +13,15 @@ from opml.vm.isa import MAX_PARAMS
 _OFF = 0xFF800000  # -infinity: min-p off
 
 
-def choose_engine(name: str, threads: int | None) -> tuple[Engine, str]:
+def choose_engine(name: str, threads: int | None, level: str = "auto") -> tuple[Engine, str]:
     """The engine by name; for `auto` the fastest that runs here. The text says what is lost, or is empty."""
     count = threads or available_threads()
     if name != "auto":
-        return get_engine(name, count), ""
+        return get_engine(name, count, level), ""
     reasons: list[str] = []
     for candidate in ("native", "soft"):
         try:
-            return get_engine(candidate, count), "; ".join(reasons)
+            return get_engine(candidate, count, level), "; ".join(reasons)
         except EngineError as problem:
             reasons.append(str(problem))
     reasons.append("the reference engine is used: it is slow")

@@ -15,12 +15,31 @@ if TYPE_CHECKING:
     from opml.chain.adapter import Signer
     from opml.chain.gateway import ChainGateway
     from opml.chain.rpc import RpcChain
+    from opml.vm.engine import Engine
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 DEPLOYMENT_FILE = Path("opml-deployment.json")
 FILE = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Which engine computes."""
+
+    name: str
+    threads: int | None
+    level: str
+
+    def choose(self) -> Engine:
+        """The engine, with a warning where it is another than the best. Raises `EngineError`."""
+        from opml.cli.engines import choose_engine
+
+        engine, warning = choose_engine(self.name, self.threads, self.level)
+        if warning:
+            click.echo(f"warning: {warning}", err=True)
+        return engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +148,31 @@ def key_options(function: Command) -> Command:
 
 
 def engine_options(function: Command) -> Command:
-    """Adds `engine` and `threads`."""
-    function = click.option(
-        "--threads", type=click.IntRange(1), help="Threads of the soft and native engines; all by default."
-    )(function)
-    return click.option(
+    """Adds the options of an engine; the command gets them as `engine: EngineOptions`."""
+
+    @click.option(
         "--engine",
+        "name",
         type=click.Choice(["auto", "reference", "soft", "native"]),
         default="auto",
         show_default=True,
         help="Which executor computes; all give the same bits.",
-    )(function)
+    )
+    @click.option(
+        "--threads", type=click.IntRange(1), help="Threads of the soft and native engines; all by default."
+    )
+    @click.option(
+        "--level",
+        type=click.Choice(["auto", "baseline", "avx2", "avx512", "avx512vnni"]),
+        default="auto",
+        show_default=True,
+        help="Instruction set of the soft and native engines; the best one by default.",
+    )
+    @functools.wraps(function)
+    def wrapped(*args: Any, name: str, threads: int | None, level: str, **others: Any) -> Any:
+        return function(*args, engine=EngineOptions(name, threads, level), **others)
+
+    return wrapped
 
 
 def loop_options(function: Command) -> Command:
@@ -160,6 +193,7 @@ __all__ = [
     "DEPLOYMENT_FILE",
     "FILE",
     "ChainOptions",
+    "EngineOptions",
     "KeyOptions",
     "chain_options",
     "engine_options",

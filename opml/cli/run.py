@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, engine_options, json_option
+from opml.cli.options import FILE, EngineOptions, engine_options, json_option
 
 
 @click.command(
@@ -42,8 +42,7 @@ def command(
     limit: int | None,
     claim: Path | None,
     sidecar: bool,
-    engine: str,
-    threads: int | None,
+    engine: EngineOptions,
     as_json: bool,
 ) -> None:
     """Generate text, and commit to every step of the computation.
@@ -52,7 +51,7 @@ def command(
     the same trace root on every machine and engine.
     """
     from opml.cli.claim_file import Roots, claim_of, roots_of
-    from opml.cli.engines import choose_engine, params_of
+    from opml.cli.engines import params_of
     from opml.models.model import load_model
     from opml.models.tokenizer import StreamDecoder
     from opml.vm.engine import generate
@@ -60,9 +59,7 @@ def command(
     if sidecar and claim is None:
         raise click.UsageError("--sidecar goes with --claim FILE")
     words = params_of(temperature, min_p, seed)
-    chosen, warning = choose_engine(engine, threads)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    chosen = engine.choose()
     loaded = load_model(model, limit)
     tokens = loaded.encode_prompt(prompt, raw=raw)
     machine = chosen.load(loaded.program, loaded.weights)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, engine_options, json_option
+from opml.cli.options import FILE, EngineOptions, engine_options, json_option
 from opml.errors import InputError
 from opml.json_input import parse_json
 
@@ -17,14 +17,13 @@ from opml.json_input import parse_json
 @click.option("--tokens", "file", type=FILE, required=True, help="A JSON list of token ids.")
 @engine_options
 @json_option
-def command(model: Path, file: Path, engine: str, threads: int | None, as_json: bool) -> None:
+def command(model: Path, file: Path, engine: EngineOptions, as_json: bool) -> None:
     """Score a text of token ids: how likely the model finds each next token.
 
     With --json, `nll` holds the negative log-likelihood (nats) of every token but the first, `argmax` the
     likeliest next token at every position.
     """
     from opml.cli.checking import check_tokens
-    from opml.cli.engines import choose_engine
     from opml.cli.scoring import score
     from opml.models.model import load_model
 
@@ -32,9 +31,7 @@ def command(model: Path, file: Path, engine: str, threads: int | None, as_json: 
         values = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise InputError(f"{file} can't be read as JSON ({problem}): pass a list of token ids") from None
-    chosen, warning = choose_engine(engine, threads)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    chosen = engine.choose()
     loaded = load_model(model)
     ids = check_tokens(values, loaded.vocabulary_size)
     result = score(chosen, loaded.program, loaded.weights, ids)

@@ -9,6 +9,7 @@ import click
 from opml.cli.options import (
     FILE,
     ChainOptions,
+    EngineOptions,
     KeyOptions,
     chain_options,
     engine_options,
@@ -35,8 +36,7 @@ def command(
     limit: int | None,
     chain: ChainOptions,
     key: KeyOptions,
-    engine: str,
-    threads: int | None,
+    engine: EngineOptions,
     once: bool,
     interval: float,
     as_json: bool,
@@ -45,16 +45,13 @@ def command(
 
     May be stopped and started at any moment: all it needs is on chain. With --json a line an action.
     """
-    from opml.cli.engines import choose_engine
     from opml.cli.operating import operate, report
     from opml.cli.workshop import Workshop
     from opml.dispute.players import Submitter
     from opml.models.model import load_model
 
     loaded = load_model(model, limit)
-    chosen, warning = choose_engine(engine, threads)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    chosen = engine.choose()
     gateway = chain.gateway(key.signer(), loaded.id)
     gateway.model(loaded.id)
     workshop = Workshop(loaded, chosen)

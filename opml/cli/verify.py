@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, engine_options, json_option
+from opml.cli.options import FILE, EngineOptions, engine_options, json_option
 
 
 @click.command("verify", epilog='\b\nExample:\n  opml verify model.gguf claim.json || echo "wrong: $?"')
@@ -16,7 +16,7 @@ from opml.cli.options import FILE, engine_options, json_option
 @click.argument("claim", type=FILE)
 @engine_options
 @json_option
-def command(model: Path, claim: Path, engine: str, threads: int | None, as_json: bool) -> None:
+def command(model: Path, claim: Path, engine: EngineOptions, as_json: bool) -> None:
     """Recompute a claim of `opml run --claim` as one batch.
 
     Exits with 3 for a wrong claim and names the wrong token or root; where the claim's sidecar
@@ -24,13 +24,10 @@ def command(model: Path, claim: Path, engine: str, threads: int | None, as_json:
     """
     from opml.cli.checking import check_claim
     from opml.cli.claim_file import ClaimFile, Roots
-    from opml.cli.engines import choose_engine
     from opml.models.model import load_model
 
     content = ClaimFile.load(claim)
-    chosen, warning = choose_engine(engine, threads)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    chosen = engine.choose()
     loaded = load_model(model, content.limit)
     machine = chosen.load(loaded.program, loaded.weights)
     sidecar = Roots.path(claim)

@@ -174,11 +174,15 @@ class _ReferenceSession:
 
 
 class NativeEngine:
-    """The native interpreter, `soft` or `native`. Raises `EngineError` where it isn't built or can't run."""
+    """The native interpreter, `soft` or `native`, at an instruction-set level.
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    Raises `EngineError` where it isn't built or can't run.
+    """
+
+    def __init__(self, name: str, threads: int = 1, level: str = "auto") -> None:
         self.name = name
         self.threads = threads
+        self.level = level
         try:
             self._native: Any = importlib.import_module("opml.vm._native")
         except ImportError as error:
@@ -186,7 +190,12 @@ class NativeEngine:
                 f"engine {name}: the native module is not built ({error}): install opml where a C++20 "
                 "compiler is found, or choose --engine reference"
             ) from error
-        fault = self._native.hardware_fault() if name == "native" else None
+        if level != "auto" and level not in self._native.levels():
+            raise EngineError(
+                f"engine {name}: this processor or build lacks the level {level}: choose auto or one of "
+                f"{', '.join(self._native.levels())}"
+            )
+        fault = self._native.hardware_fault(level) if name == "native" else None
         if fault is not None:
             raise EngineError(f"engine native: {fault}: choose --engine soft on this machine")
 
@@ -202,7 +211,7 @@ class NativeEngine:
         weights.check(layout)
         data = [weight.data for weight in weights]
         try:
-            machine = self._native.Machine(encode(program), data, self.name, self.threads)
+            machine = self._native.Machine(encode(program), data, self.name, self.threads, self.level)
         except ValueError as error:
             raise InputError(f"the native interpreter refuses the program or its weights: {error}") from error
         return _NativeModel(layout, weights, machine)
@@ -289,12 +298,12 @@ class NativeTrace:
         return self._recomputed(t)[self.layout.committed[ordinal].number]
 
 
-def get_engine(name: str, threads: int = 1) -> Engine:
+def get_engine(name: str, threads: int = 1, level: str = "auto") -> Engine:
     """The engine of that name. Raises `EngineError` for another name, or where it can't run."""
     if name == "reference":
         return ReferenceEngine()
     if name in ("soft", "native"):
-        return NativeEngine(name, threads)
+        return NativeEngine(name, threads, level)
     raise EngineError(f"no engine {name}: choose one of {', '.join(ENGINES)}")
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from opml.cli.claim_file import Roots
-from opml.errors import InputError, WrongClaim
+from opml.errors import EngineError, InputError, WrongClaim
+from tests.native import native_module
 
 PROMPT = "the end"
 
@@ -47,6 +48,21 @@ def test_every_engine_gives_the_same_claim(opml: Any, tiny_file: Path, claim: Pa
         content["modelId"],
     )
     assert opml.json("verify", tiny_file, claim, "--engine", engine)["holds"] is True
+
+
+def test_every_instruction_set_gives_the_same_claim(opml: Any, tiny_file: Path, claim: Path) -> None:
+    for level in native_module().levels():
+        assert opml.json("verify", tiny_file, claim, "--engine", "native", "--level", level)["holds"] is True
+
+
+def test_instruction_set_that_is_not_there_is_refused(
+    opml: Any, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_module(), "levels", lambda: ["baseline"])
+    result = opml("run", tiny_file, "--prompt", PROMPT, "--engine", "native", "--level", "avx512")
+    assert isinstance(result.exception, EngineError) and "choose auto or one of baseline" in str(
+        result.exception
+    )
 
 
 def test_sampling_depends_on_the_seed_alone(opml: Any, tiny_file: Path) -> None:
