@@ -338,8 +338,14 @@ abstract contract GameDescent is GameCore {
         g.phase = Phase.Leaf;
     }
 
+    /// @dev Levels that the next reveal goes down: as few reveals as the fan-out admits, and these as even as can be.
     function _span(Game memory g) private view returns (uint256) {
-        return g.height < FANOUT ? g.height : FANOUT;
+        // Unchecked: a height is below 32, a fan-out 1 … 8.
+        unchecked {
+            uint256 height = g.height;
+            uint256 reveals = (height + FANOUT - 1) / FANOUT;
+            return reveals < 2 ? height : (height + reveals - 1) / reveals;
+        }
     }
 
     function _nodeTag(Stage stage) private pure returns (uint256) {

@@ -25,7 +25,7 @@ library GameGas {
     /// @dev A time-out that rejects the claim.
     uint256 internal constant CLOSE_WON = 154_000;
     uint256 internal constant REVEAL_ROOT = 64_500;
-    uint256 internal constant REVEAL = 38_500;
+    uint256 internal constant REVEAL = 39_000;
     uint256 internal constant REVEAL_CHILD = 1_000;
     uint256 internal constant LEAF = 48_500;
     uint256 internal constant TOTALS = 57_500;

@@ -6,7 +6,7 @@ import {Claim, Request} from "./IOpmlOracle.sol";
 /// Parameters of a deployment.
 /// @param window seconds in which a claim can be challenged
 /// @param submitterClock, challengerClock seconds a side may use in one game
-/// @param fanout levels that one reveal goes down: 2^fanout children
+/// @param fanout most levels that one reveal goes down: 2^fanout children
 /// @param challengers challengers whose gas the submitter's bond can repay
 /// @param ceiling base fee in wei up to which nobody honest loses
 /// @param incentive wei that a winner gets beyond its gas
@@ -205,7 +205,7 @@ interface IDisputeGame {
     function revealRoot(GameKey calldata key, Claim calldata claim, bytes32 traceRoot, bytes32[] calldata children)
         external;
 
-    /// The nodes `min(fanout, height)` levels below the node. Anybody may post them.
+    /// The nodes `⌈height / ⌈height / fanout⌉⌉` levels below the node. Anybody may post them.
     function reveal(GameKey calldata key, bytes32[] calldata children) external;
 
     /// Go on at child i of the node, which is not padding, proven by its siblings below the node.

@@ -43,6 +43,8 @@ from opml.chain.remedies import remedy_for
 from opml.errors import ChainError, InputError
 
 CHAIN_ID = 31337
+BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
+"""Where contracts send what they burn (`contracts/Ledger.sol`)."""
 GWEI = 10**9
 _CALL_GAS = 10**10  # a call costs nobody anything
 
@@ -92,6 +94,8 @@ class EmbeddedChain:
         self._accounts = tuple(LocalSigner(keccak(b"opml embedded account %d" % i)) for i in range(accounts))
         self._store = MemoryDB()
         rich: Any = {"balance": 10**24, "nonce": 0, "code": b"", "storage": {}}
+        # On public chains this account exists, and a transfer to it costs no new account.
+        dust: Any = rich | {"balance": 1}
         self._chain: Any = _PragueChain.from_genesis(
             AtomicDB(self._store),
             {
@@ -103,7 +107,7 @@ class EmbeddedChain:
                 "gas_limit": BLOCK_GAS_LIMIT,
                 "timestamp": timestamp,
             },
-            {_canonical(a.address): rich for a in self._accounts},
+            {_canonical(a.address): rich for a in self._accounts} | {_canonical(BURN_ADDRESS): dust},
         )
         self._next_block()
 

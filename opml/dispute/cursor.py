@@ -31,6 +31,11 @@ def is_leaf(cursor: Cursor) -> bool:
     return cursor.stage == Stage.TENSOR and cursor.height == 0
 
 
+def span(height: int, fanout: int) -> int:
+    """Levels that a reveal at this height goes down: as few reveals as the fan-out admits, and even ones."""
+    return -(-height // -(-height // fanout)) if height else 0
+
+
 def at(cursor: Cursor, height: int, index: int) -> Cursor:
     """Another node of the tree that a cursor stands in; not normalised."""
     return replace(cursor, height=height, index=index)

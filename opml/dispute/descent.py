@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from opml.dispute import errors, ledger
-from opml.dispute.cursor import STAGE_TAGS, Shapes, at
+from opml.dispute.cursor import STAGE_TAGS, Shapes, at, span
 from opml.dispute.moves import (
     Element,
     ElementNamed,
@@ -135,7 +135,7 @@ def _arrive(shapes: Shapes, game: GameState, cursor: Cursor) -> GameState:
 
 
 def _span(rules: Rules, game: GameState) -> int:
-    return min(rules.terms.fanout, game.height)
+    return span(game.height, rules.terms.fanout)
 
 
 def reveal_root(
@@ -181,15 +181,15 @@ def _reveal(rules: Rules, game: GameState, children: tuple[bytes, ...], gas: int
 def pick(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Pick, call: Call) -> Outcome:
     """Go on at a child of the node."""
     game = challenger_moves(rules, key, game, call)
-    span = _span(rules, game)
-    if move.i >> span:
-        raise errors.NoSuchChild(move.i, 1 << span)
-    if len(move.siblings) != span:
-        raise errors.WrongSiblingCount(span, len(move.siblings))
+    levels = _span(rules, game)
+    if move.i >> levels:
+        raise errors.NoSuchChild(move.i, 1 << levels)
+    if len(move.siblings) != levels:
+        raise errors.WrongSiblingCount(levels, len(move.siblings))
     root = path_root(STAGE_TAGS[game.stage], move.i, move.child, move.siblings)
     if root != game.word:
         raise errors.WrongNode(game.word, root)
-    below = at(game.cursor, game.height - span, game.index << span | move.i)
+    below = at(game.cursor, game.height - levels, game.index << levels | move.i)
     _check_real(rules.shapes, below)
     gas = ledger.PICK + _crossing(rules, below)
     game = _arrive(rules.shapes, replace(game, word=move.child), below)

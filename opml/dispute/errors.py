@@ -100,7 +100,7 @@ class WrongTraceRoot(Refused):
 
 
 class WrongChildCount(Refused):
-    """A reveal has exactly 2^min(fanout, height) children."""
+    """A reveal has exactly 2^span(height, fanout) children."""
 
 
 class WrongNode(Refused):

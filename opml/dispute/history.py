@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from opml.dispute.cursor import Shapes
+from opml.dispute.cursor import Shapes, span
 from opml.dispute.moves import (
     Announced,
     ElementNamed,
@@ -83,7 +83,7 @@ def tell(shapes: Shapes, fanout: int, story: History, event: GameEvent, known: K
             record_reveal(known.nodes, story.cursor, children)
         case Picked(_, i, _):
             assert story.cursor is not None
-            levels = min(fanout, story.cursor.height)
+            levels = span(story.cursor.height, fanout)
             story.cursor, story.children = shapes.child(story.cursor, levels, i), ()
             story.path.append(story.cursor)
         case LeafRevealed(_, data):

@@ -42,7 +42,7 @@ class RevealRoot:
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
-    """The nodes `min(fanout, height)` levels below the node."""
+    """The nodes `span(height, fanout)` levels below the node."""
 
     children: tuple[bytes, ...]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from opml.dispute.cursor import STAGE_TAGS, at
+from opml.dispute.cursor import STAGE_TAGS, at, span
 from opml.dispute.descent import target_of
 from opml.dispute.gateway import ClaimRecord
 from opml.dispute.history import History, Known
@@ -69,7 +69,7 @@ class View:
     @property
     def levels(self) -> int:
         """Levels that a reveal here goes down."""
-        return min(self.terms.fanout, self.game.height)
+        return span(self.game.height, self.terms.fanout)
 
 
 # Submitter ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from opml.chain.adapter import Receipt
 from opml.chain.artifacts import load_artifact
 from opml.dispute import ledger
+from opml.dispute.cursor import span
 from opml.dispute.types import Phase
 from opml.models.model import Model
 from opml.vm.trace import Cursor, Stage
@@ -81,7 +82,7 @@ def test_a_descent(world: World) -> None:
         (receipt,) = claim.descend_once(key, spot)
         state = claim.state(key)
         if phase == Phase.REVEAL:
-            children = 1 << min(world.terms.fanout, before["height"])
+            children = 1 << span(before["height"], world.terms.fanout)
             figure = ledger.REVEAL_ROOT if first else ledger.REVEAL
             holds(figure + ledger.REVEAL_CHILD * children, receipt)
             first = False

@@ -19,7 +19,7 @@ from opml.chain.adapter import Contract, Receipt, Signer
 from opml.chain.artifacts import load_artifact
 from opml.chain.decode import claim_of, cursor_values, request_of, terms_values, tokens_bytes
 from opml.chain.embedded import EmbeddedChain
-from opml.dispute.cursor import STAGE_TAGS, Shapes
+from opml.dispute.cursor import STAGE_TAGS, Shapes, span
 from opml.dispute.nodes import child_siblings
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.totals import Dissection
@@ -212,7 +212,7 @@ class World:
 
     @property
     def burnt(self) -> int:
-        return self.chain.balance(BURN)
+        return self.chain.balance(BURN) - 1  # what the embedded chain begins with
 
 
 ENGINE = engine.get_engine("reference")
@@ -305,7 +305,7 @@ class Posted:
     def reveal(self, key: Key, who: str = "submitter") -> Receipt:
         """The honest reveal, of whatever is asked for."""
         own, cursor = self.world.own, self.cursor(key)
-        levels = min(self.world.terms.fanout, cursor.height)
+        levels = span(cursor.height, self.world.terms.fanout)
         children = list(own.nodes.children(cursor, levels))
         if self.state(key)["word"] == bytes(32):
             return self.send(who, "revealRoot", key, self.claim.values(), own.trace_root, children)
@@ -314,7 +314,7 @@ class Posted:
     def pick_towards(self, key: Key, spot: Spot) -> Receipt:
         """The pick that leads to an element."""
         own, cursor = self.world.own, self.cursor(key)
-        levels = min(self.world.terms.fanout, cursor.height)
+        levels = span(cursor.height, self.world.terms.fanout)
         shapes = self.shapes
         leaf = (spot.t, spot.ordinal, spot.element // 256)[cursor.stage]
         i = (leaf >> (cursor.height - levels)) - (cursor.index << levels)

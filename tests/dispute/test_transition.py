@@ -11,7 +11,7 @@ from table import CHALLENGER, SECOND, SUBMITTER, THIRD, Table
 
 from opml.dispute import errors
 from opml.dispute.cheats import BrokenNodes, pick_at, standing_for, total_at
-from opml.dispute.cursor import at
+from opml.dispute.cursor import at, span
 from opml.dispute.history import History, Known, tell
 from opml.dispute.moves import (
     Announce,
@@ -101,7 +101,7 @@ def match(slot: str = "ffn_up", element: int = 0, base_fee: int = 10**9) -> Matc
 
 def first_reveal(own: Own) -> RevealRoot:
     root = own.shapes.root()
-    return RevealRoot(own.trace_root, own.nodes.children(root, min(TERMS.fanout, root.height)))
+    return RevealRoot(own.trace_root, own.nodes.children(root, span(root.height, TERMS.fanout)))
 
 
 ALL_MOVES: tuple[GameMove, ...] = (
