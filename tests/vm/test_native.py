@@ -75,6 +75,26 @@ def test_a_program_reads_registers_and_pool(engine: str, level: str) -> None:
         assert int(got[i]) == ((fused - 12345) & 0xFFFFFFFF if b else 12345)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_program_gives_the_same_bits_on_every_level(data: st.DataObject) -> None:
+    """Chains that hand values on, values read late, twice or never, constants, NaNs whose bits are looked at."""
+    inputs, constants = data.draw(st.integers(1, 4)), 3
+    near = st.integers(0, 3)
+    code = b""
+    for number in range(inputs, inputs + data.draw(st.integers(1, 40))):
+        op = data.draw(st.sampled_from(OPS))
+        recent = near.map(lambda back, number=number: max(0, number - 1 - back))
+        operand = st.one_of(recent, recent, st.integers(0, number - 1), st.integers(128, 127 + constants))
+        code += bytes([op.code, *(data.draw(operand) if i < op.arity else 0 for i in range(3))])
+    n, seed = data.draw(st.integers(1, 600)), data.draw(st.integers(0, 1000))
+    rows = np.concatenate([raw_bits(seed, n), raw_bits(seed + 1, n)])[:inputs].copy()
+    pool = raw_bits(seed + 2, constants)[0].copy()
+    expected = native.eval_program("soft", code, rows, pool, LEVELS[0])
+    for level in LEVELS:
+        assert np.array_equal(native.eval_program("native", code, rows, pool, level), expected), level
+
+
 @pytest.mark.parametrize(
     "code", [b"", b"\0\0\0", bytes([26, 0, 0, 0]), bytes([0, 0, 5, 0]), bytes([0, 0, 200, 0])]
 )

@@ -31,7 +31,10 @@ using KeccakWords = ScalarWords;
 template <Arithmetic A>
 void eval_program(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs, int n_inputs, const uint32_t* pool,
                   int n_pool, uint32_t* out, uint64_t n) {
-  Lanes registers[kMaxRegisters], constants[kMaxRegisters];
+  Lanes registers[kMaxRegisters], constants[kMaxRegisters], result;
+  uint32_t* arrays[kMaxRegisters];
+  for (int i = 0; i < kMaxRegisters; ++i) arrays[i] = registers[i].v;
+  const LaneCode code = lane_code(ops, n_ops, n_inputs, nullptr, 0);
   for (int i = 0; i < n_pool; ++i)
     for (uint32_t& lane : constants[i].v) lane = pool[i];
   for (int i = 0; i < n_inputs; ++i) std::memset(registers[i].v, 0, sizeof(Lanes));
@@ -39,8 +42,8 @@ void eval_program(const ScalarOp* ops, int n_ops, const uint32_t* const* inputs,
     const int take = n - start < kLanes ? static_cast<int>(n - start) : kLanes;
     for (int i = 0; i < n_inputs; ++i)
       std::memcpy(registers[i].v, inputs[i] + start, static_cast<size_t>(take) * sizeof(uint32_t));
-    eval_ops<A>(ops, n_ops, n_inputs, registers, constants[0].v, take);
-    std::memcpy(out + start, registers[n_inputs + n_ops - 1].v, static_cast<size_t>(take) * sizeof(uint32_t));
+    const uint32_t* found = eval_lanes<A>(code, ops, n_ops, registers, arrays, constants[0].v, take, result.v);
+    std::memcpy(out + start, found, static_cast<size_t>(take) * sizeof(uint32_t));
   }
 }
 

@@ -1,6 +1,7 @@
 // One slot with everything resolved for a chunk of consecutive positions: plain data that the kernels of every level read.
 #pragma once
 
+#include "lane_code.hpp"
 #include "program.hpp"
 
 namespace opml {
@@ -59,6 +60,8 @@ struct SlotPlan {
   const ScalarOp* body;
   const ScalarOp* finish;
   int n_body, n_finish;
+  const LaneCode* body_code;  // the fold's results are asked for
+  const LaneCode* finish_code;
   const uint32_t* constants;  // the pool, each word spread over kLanes
   uint8_t* data;              // where the chunk's first position is stored
   uint64_t stride;            // elements from one position to the next; where uniform, those of a position

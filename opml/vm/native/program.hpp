@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lane_code.hpp"
 #include "scalar_ops.hpp"
 
 namespace opml {
@@ -65,6 +66,7 @@ struct Instruction {
   Extent rows, cols, k;
   std::vector<Operand> body_operands, finish_operands;
   std::vector<ScalarOp> body, finish;
+  LaneCode body_code, finish_code;
   int accumulators() const { return fold == Fold::none ? 0 : two || fold == Fold::argmax ? 2 : 1; }
 };
 

@@ -46,7 +46,9 @@ void Session::run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form) {
     uint32_t index, value;
     const auto best = [&](const Source* body, Extent length, uint8_t accumulator, uint32_t* word) {
       const ScalarOp copy{Op::or_, accumulator, accumulator, 0};
+      const LaneCode code = lane_code(&copy, 1, 2, nullptr, 0);
       SlotPlan z = plan;
+      z.finish_code = &code;
       z.body_operands = body;
       z.k = length;
       z.out = Format::i32;

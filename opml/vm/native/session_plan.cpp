@@ -156,6 +156,8 @@ void Session::plan(ChunkPlan& p, uint32_t first, uint32_t positions) {
     z.finish = code.finish.data();
     z.n_body = static_cast<int>(code.body.size());
     z.n_finish = static_cast<int>(code.finish.size());
+    z.body_code = &code.body_code;
+    z.finish_code = &code.finish_code;
     z.constants = machine_.constants_.data.get();
     z.stride = uint64_t{code.rows.n} * code.cols.at(sized_for);
     z.chunk = &p.chunk;

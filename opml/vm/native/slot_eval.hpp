@@ -4,6 +4,8 @@
 // canonical order of docs/spec.md#34-one-element.
 #pragma once
 
+#include "chains.hpp"
+#include "lane_eval.hpp"
 #include "lanes.hpp"
 
 OPML_LEVEL_BEGIN
@@ -12,7 +14,14 @@ template <Arithmetic A>
 class SlotEval {
  public:
   using Value = typename A::Value;
-  static constexpr int kChains = 8;  // folds that advance side by side
+
+  // Chains that wait for others. Terms lie in `a` and `b` where they can't be read in place.
+  struct Batch {
+    Lanes a[kChains], b[kChains];
+    Chain chains[kChains];
+    int lane[kChains];  // twice the lane, and 1 for the second accumulator
+    int n;
+  };
 
   // What one thread needs, too large for a stack frame.
   struct Workspace {
@@ -20,12 +29,17 @@ class SlotEval {
     Address addresses[kMaxRegisters];
     Places places, term_places;
     Value acc[2][kLanes], total[2][kLanes];
-    Lanes best, best_index;
-    Lanes chain_a[kChains], chain_b[kChains];
-    int chain_length[kChains], chain_lane[kChains];
+    Lanes best, best_index, result;
+    // Where each register of the body and of the finish program is: here, or in the tensor that it is read from.
+    uint32_t* body[kMaxRegisters];
+    uint32_t* finish[kMaxRegisters];
+    Batch whole, part;
   };
 
-  SlotEval(const SlotPlan& plan, Workspace& w) : plan_(plan), w_(w) {}
+  SlotEval(const SlotPlan& plan, Workspace& w) : plan_(plan), w_(w) {
+    for (int i = 0; i < kMaxRegisters; ++i) w_.body[i] = w_.finish[i] = w_.registers[i].v;
+    w_.whole.n = w_.part.n = 0;
+  }
 
   void run(const Range& range) {
     each_block(range, [this](uint64_t first) {
@@ -39,22 +53,32 @@ class SlotEval {
     for (uint32_t p = range.first_p; p < range.last_p; ++p) {
       each_block({p, p + 1, range.from, range.to}, [&](uint64_t first) {
         const uint64_t element = first - p * plan_.stride;
-        for (int j = 0; j < plan_.accumulators; ++j) {
-          const uint32_t* raw = given.raw[j] + (p - range.first_p) * given.stride;
-          const uint64_t mask = given.mask[j];
-          if (mask == 0) {
-            std::memcpy(w_.registers[j].v, raw + (element - range.from), static_cast<size_t>(w_.places.n) * 4);
-            continue;
-          }
-          for (int i = 0; i < w_.places.n; ++i)
-            w_.registers[j].v[i] = raw[((element + static_cast<uint64_t>(i)) ^ mask) - range.from];
-        }
+        for (int j = 0; j < plan_.accumulators; ++j) take(given, j, p - range.first_p, element, range.from);
         finish(first);
       });
     }
   }
 
  private:
+  // Register j of the finish gets its accumulators.
+  void take(const Accumulators& given, int j, uint32_t p, uint64_t element, uint64_t from) {
+    const uint32_t* raw = given.raw[j] + p * given.stride;
+    const uint64_t mask = given.mask[j];
+    const auto n = static_cast<uint64_t>(w_.places.n);
+    uint32_t* z = w_.registers[j].v;
+    w_.finish[j] = z;
+    if (mask == 0 && kOnVectors<A> && n % kLaneGrain == 0) {
+      w_.finish[j] = const_cast<uint32_t*>(raw + (element - from));  // inputs are not written to
+    } else if (mask == 0) {
+      std::memcpy(z, raw + (element - from), n * 4);
+    } else if (mask == 1 && element % 2 == 0 && n % 2 == 0) {
+      const uint32_t* x = raw + (element - from);
+      for (uint64_t i = 0; i < n; i += 2) z[i] = x[i + 1], z[i + 1] = x[i];
+    } else {
+      for (uint64_t i = 0; i < n; ++i) z[i] = raw[((element + i) ^ mask) - from];
+    }
+  }
+
   uint32_t t() const { return plan_.chunk->first + w_.places.p; }
 
   // Cuts a range into blocks; `each` gets the flat number of the block's first element in the chunk's storage.
@@ -62,7 +86,7 @@ class SlotEval {
   void each_block(const Range& range, Each each) {
     Places& at = w_.places;
     const uint32_t cols = plan_.cols.at(plan_.chunk->first + range.first_p);
-    const bool rowwise = cols >= 64 || !plan_.uniform;
+    const bool rowwise = cols >= 64 || (!plan_.uniform && plan_.cols.varies);
     const uint64_t elements = plan_.elements(plan_.chunk->first + range.first_p);
     if (rowwise) {
       at.along = Along::c;
@@ -80,7 +104,8 @@ class SlotEval {
       return;
     }
     at.along = Along::flat;
-    const bool whole = range.from == 0 && range.to == elements;  // blocks may then run from one position into the next
+    // Blocks may run from one position into the next.
+    const bool whole = plan_.uniform && range.from == 0 && range.to == elements;
     for (uint32_t p = range.first_p; p < range.last_p;) {
       const uint64_t end = whole ? (range.last_p - p) * elements : range.to;
       for (uint64_t f = whole ? 0 : range.from; f < end; f += kLanes) {
@@ -167,7 +192,7 @@ class SlotEval {
     for (int j = 0; j < s.n_terms; ++j) {
       const PlanTerm term = s.terms[j];
       if (term.axis == Axis::k || term.axis == Axis::i) continue;
-      const uint64_t mul = mul_of(term, s, plan_.chunk->first);
+      const uint64_t mul = mul_of(term, s, plan_.chunk->first + at.p);
       const uint32_t* lanes = term.axis == Axis::r ? at.lane_r : term.axis == Axis::c ? at.lane_c : at.lane_p;
       const uint32_t add = term.axis == Axis::t ? plan_.chunk->first : 0;
       for (int i = 0; i < at.n; ++i) z.at[i] += mul * divide((lanes[i] + add) ^ term.mask, term);
@@ -216,10 +241,11 @@ class SlotEval {
     return z;
   }
 
-  // Reads an operand. `at` says where lanes are; k is the fold index where they are outputs.
-  void read(const Source* section, int j, const Places& at, uint32_t k, Lanes* registers, Address* addresses) {
+  // Reads operand j of a section into `registers`, or has `where` point at it where it lies. `at` says where lanes are; k is
+  // the fold index where they are outputs.
+  void read(const Source* section, int j, const Places& at, uint32_t k, Lanes* registers, uint32_t** where, bool raw) {
     const Source& s = section[j];
-    uint32_t* z = registers[j].v;
+    uint32_t* z = where[j] = registers[j].v;
     switch (s.reads) {
       case Reads::constant: fill(z, at.n, s.base); return;
       case Reads::axis: read_axis(static_cast<Axis>(s.base), at, k, z); return;
@@ -230,10 +256,26 @@ class SlotEval {
       case Reads::quantised: break;
     }
     const uint64_t offset = at.along == Along::k ? 0 : k_offset(s, k);
-    if (s.index == kNoIndex) return gather<A>(s, addresses[j], offset, at.n, z);
-    locate(s, at, addresses[j]);
-    add_index(s, registers[s.index].v, at.n, addresses[j]);
-    gather<A>(s, addresses[j], offset, at.n, z);
+    Address& address = w_.addresses[j];
+    if (s.index != kNoIndex) {
+      locate(s, at, address);
+      add_index(s, where[s.index], at.n, address);
+    }
+    if constexpr (kOnVectors<A>) {
+      if (s.reads == Reads::tensor && address.pattern == Pattern::run && at.n % kLaneGrain == 0 &&
+          (s.format == Format::i32 || (s.format == Format::f32 && raw))) {
+        const uint8_t* from = s.data + 4 * (address.first + offset);
+        if (reinterpret_cast<uintptr_t>(from) % alignof(uint32_t) == 0) {
+          where[j] = reinterpret_cast<uint32_t*>(const_cast<uint8_t*>(from));  // inputs are not written to
+          return;
+        }
+      }
+    }
+    gather<A>(s, address, offset, at.n, z);
+  }
+
+  void read_body(int j, const Places& at, uint32_t k) {
+    read(plan_.body_operands, j, at, k, w_.registers, w_.body, plan_.fold != Fold::qdot && plan_.body_code->raw_input(j));
   }
 
   void read_axis(Axis axis, const Places& at, uint32_t k, uint32_t* z) const {
@@ -256,14 +298,21 @@ class SlotEval {
         locate(section[j], at, w_.addresses[j]);
   }
 
+  // Where the fold's j-th result is after the body.
   const uint32_t* result(int j) const {
+    const uint8_t x = kOnVectors<A> ? plan_.body_code->results[j] : plan_.result[j];
+    return x < kMaxRegisters ? w_.body[x] : plan_.constants + (x - kMaxRegisters) * kLanes;
+  }
+  bool is_constant(int j) const { return plan_.result[j] >= kMaxRegisters; }
+  // Whether the next evaluation of the body leaves it as it is.
+  bool stays(int j) const {
     const uint8_t x = plan_.result[j];
-    return x < kMaxRegisters ? w_.registers[x].v : plan_.constants + (x - kMaxRegisters) * kLanes;
+    return is_constant(j) || (x < plan_.n_body_operands && w_.body[x] != w_.registers[x].v);
   }
 
   void body(int n) {
     if (plan_.n_body > 0)
-      eval_ops<A>(plan_.body, plan_.n_body, plan_.n_body_operands, w_.registers, plan_.constants, n);
+      eval_lanes<A>(*plan_.body_code, plan_.body, plan_.n_body, w_.registers, w_.body, plan_.constants, n, nullptr);
   }
 
   // Leaves the accumulators of the block in registers 0 and 1.
@@ -307,7 +356,7 @@ class SlotEval {
     const int n = w_.places.n, wide = (n + kLaneStep - 1) & ~(kLaneStep - 1);
     locate_all(plan_.body_operands, plan_.n_body_operands, w_.places);
     for (int j = 0; j < plan_.n_body_operands; ++j)
-      if (!plan_.body_operands[j].uses_k) read(plan_.body_operands, j, w_.places, 0, w_.registers, w_.addresses);
+      if (!plan_.body_operands[j].uses_k) read_body(j, w_.places, 0);
     for (int j = 0; j < 2; ++j)
       for (int i = 0; i < wide; ++i) w_.total[j][i] = A::load(0);
     for (uint32_t block = 0; block < length; block += kLeafElements) {
@@ -316,7 +365,7 @@ class SlotEval {
         for (int i = 0; i < wide; ++i) w_.acc[j][i] = A::load(0);
       for (uint32_t k = block; k < end; ++k) {
         for (int j = 0; j < plan_.n_body_operands; ++j)
-          if (plan_.body_operands[j].uses_k) read(plan_.body_operands, j, w_.places, k, w_.registers, w_.addresses);
+          if (plan_.body_operands[j].uses_k) read_body(j, w_.places, k);
         body(n);
         if (plan_.fold == Fold::dot) {
           for (int j = 0; j < plan_.accumulators; ++j) accumulate(result(2 * j), result(2 * j + 1), w_.acc[j], wide);
@@ -350,7 +399,6 @@ class SlotEval {
   void fold_along_k(uint32_t length) {
     Places& at = w_.term_places;
     at.along = Along::k;
-    int chains = 0;
     for (int lane = 0; lane < w_.places.n; ++lane) {
       const bool flat = w_.places.along == Along::flat;
       at.p = flat ? w_.places.lane_p[lane] : w_.places.p;
@@ -361,46 +409,49 @@ class SlotEval {
         at.k = block;
         at.n = static_cast<int>(length - block < kLeafElements ? length - block : kLeafElements);
         locate_all(plan_.body_operands, plan_.n_body_operands, at);
-        for (int j = 0; j < plan_.n_body_operands; ++j)
-          read(plan_.body_operands, j, at, 0, w_.registers, w_.addresses);
+        for (int j = 0; j < plan_.n_body_operands; ++j) read_body(j, at, 0);
         body(at.n);
         if (plan_.fold != Fold::dot) {
           best_of_block(result(0), at, lane);
           continue;
         }
-        for (int j = 0; j < plan_.accumulators; ++j) {
-          std::memcpy(w_.chain_a[chains].v, result(2 * j), static_cast<size_t>(at.n) * 4);
-          std::memcpy(w_.chain_b[chains].v, result(2 * j + 1), static_cast<size_t>(at.n) * 4);
-          w_.chain_length[chains] = at.n;
-          w_.chain_lane[chains] = lane * 2 + j;
-          if (++chains == kChains) close_chains(chains);
-        }
+        for (int j = 0; j < plan_.accumulators; ++j) add_chain(at.n, j, lane);
       }
     }
-    if (chains > 0) close_chains(chains);
+    close_chains(w_.whole);
+    close_chains(w_.part);
   }
 
-  void close_chains(int& chains) {
+  // Chains of 256 and the last, shorter ones wait apart from each other, so that those side by side are about as long.
+  void add_chain(int n, int j, int lane) {
+    Batch& batch = n == kLanes ? w_.whole : w_.part;
+    const int number = batch.n++;
+    Chain& chain = batch.chains[number];
+    const auto terms = [&](int result_number, Lanes& copy) {
+      const uint32_t* x = result(result_number);
+      if (stays(result_number)) return x;
+      std::memcpy(copy.v, x, static_cast<size_t>(n) * 4);
+      return static_cast<const uint32_t*>(copy.v);
+    };
+    chain.a = terms(2 * j, batch.a[number]);
+    chain.b = result(2 * j) == result(2 * j + 1) ? chain.a : terms(2 * j + 1, batch.b[number]);
+    chain.constant = is_constant(2 * j + 1);
+    chain.length = n;
+    batch.lane[number] = 2 * lane + j;
+    if (batch.n < kChains) return;
+    if (&batch == &w_.part) close_chains(w_.whole);
+    close_chains(batch);
+  }
+
+  void close_chains(Batch& batch) {
+    if (batch.n == 0) return;
     Value acc[kChains];
-    int common = kLanes;
-    for (int j = 0; j < kChains; ++j) acc[j] = A::load(0);
-    for (int j = 0; j < chains; ++j) common = w_.chain_length[j] < common ? w_.chain_length[j] : common;
-    if (chains == kChains) {
-      for (int k = 0; k < common; ++k)
-        for (int j = 0; j < kChains; ++j)
-          acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
-    } else {
-      for (int k = 0; k < common; ++k)
-        for (int j = 0; j < chains; ++j)
-          acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
-    }
-    for (int j = 0; j < chains; ++j) {
-      for (int k = common; k < w_.chain_length[j]; ++k)
-        acc[j] = A::fma(A::load(w_.chain_a[j].v[k]), A::load(w_.chain_b[j].v[k]), acc[j]);
-      Value& total = w_.total[w_.chain_lane[j] & 1][w_.chain_lane[j] >> 1];
+    fold_chains<A>(batch.chains, batch.n, acc);
+    for (int j = 0; j < batch.n; ++j) {
+      Value& total = w_.total[batch.lane[j] & 1][batch.lane[j] >> 1];
       total = A::add(total, acc[j]);
     }
-    chains = 0;
+    batch.n = 0;
   }
 
   void best_of_block(const uint32_t* x, const Places& at, int lane) {
@@ -410,6 +461,10 @@ class SlotEval {
       most = key > most ? key : most;
     }
     if (at.k != 0 && most <= soft::order_key({w_.best.v[lane]})) return;
+    if (plan_.fold == Fold::max) {
+      w_.best.v[lane] = static_cast<uint32_t>(most) ^ (most < 0 ? soft::kMagnitude : 0);  // the key is its own inverse
+      return;
+    }
     for (int i = 0; i < at.n; ++i) {
       const F32 v = soft::canonical({x[i]});
       if (soft::order_key(v) != most) continue;
@@ -434,19 +489,18 @@ class SlotEval {
       for (uint32_t k = 0; k < plan_.k.n; k += 32) {
         at.k = k;
         at.n = 32;
-        const Lanes* r = w_.registers;
         locate_all(plan_.body_operands, plan_.n_body_operands, at);
         for (int j = 0; j < plan_.n_body_operands; ++j) {
           const bool weight = j == plan_.result[0] || (plan_.two && j == plan_.result[3]);
           if (!weight) {
-            read(plan_.body_operands, j, at, 0, w_.registers, w_.addresses);
+            read_body(j, at, 0);
           } else if (plan_.body_operands[j].index != kNoIndex) {
             locate(plan_.body_operands[j], at, w_.addresses[j]);
-            add_index(plan_.body_operands[j], r[plan_.body_operands[j].index].v, at.n, w_.addresses[j]);
+            add_index(plan_.body_operands[j], w_.body[plan_.body_operands[j].index], at.n, w_.addresses[j]);
           }
         }
-        const uint32_t* x = r[plan_.result[1]].v;
-        const Value scale = A::load(r[plan_.result[2]].v[0]);
+        const uint32_t* x = w_.body[plan_.result[1]];
+        const Value scale = A::load(w_.body[plan_.result[2]][0]);
         for (int j = 0; j < plan_.accumulators; ++j) {
           const int number = j == 0 ? plan_.result[0] : plan_.result[3];
           const Source& s = plan_.body_operands[number];
@@ -476,13 +530,18 @@ class SlotEval {
   }
 
   void finish(uint64_t first) {
-    Lanes* registers = w_.registers + plan_.accumulators;
+    const LaneCode& code = *plan_.finish_code;
+    const int accumulators = plan_.accumulators, n = w_.places.n;
     locate_all(plan_.finish_operands, plan_.n_finish_operands, w_.places);
     for (int j = 0; j < plan_.n_finish_operands; ++j)
-      read(plan_.finish_operands, j, w_.places, 0, registers, w_.addresses);
-    const int inputs = plan_.accumulators + plan_.n_finish_operands;
-    eval_ops<A>(plan_.finish, plan_.n_finish, inputs, w_.registers, plan_.constants, w_.places.n);
-    store_run<A>(plan_.out, plan_.data, first, w_.places.n, w_.registers[inputs + plan_.n_finish - 1].v);
+      read(plan_.finish_operands, j, w_.places, 0, w_.registers + accumulators, w_.finish + accumulators,
+           code.raw_input(accumulators + j));
+    const bool as_it_is = plan_.out == Format::i32 || (plan_.out == Format::f32 && code.result_canonical);
+    const bool in_place = kOnVectors<A> && as_it_is && n % kLaneGrain == 0;
+    uint32_t* out = in_place ? reinterpret_cast<uint32_t*>(plan_.data + 4 * first) : w_.result.v;
+    const uint32_t* found =
+        eval_lanes<A>(code, plan_.finish, plan_.n_finish, w_.registers, w_.finish, plan_.constants, n, out);
+    if (!in_place) store_run<A>(plan_.out, plan_.data, first, n, found);
   }
 
   const SlotPlan& plan_;
