@@ -17,18 +17,16 @@ from opml.chain.adapter import Chain, Contract, Log, Receipt, Revert, Signer
 from opml.chain.decode import (
     address_bytes,
     address_text,
-    claim_of,
     cursor_values,
     docket_of,
     game_event_of,
     game_of,
     key_values,
-    request_of,
     terms_of,
     tokens_bytes,
-    tokens_of,
 )
 from opml.chain.deployment import Deployment
+from opml.chain.records import claims_of, requests_of
 from opml.dispute import gateway as seam
 from opml.dispute import moves as m
 from opml.dispute.types import Claim, Docket, GameKey, Request, Terms
@@ -161,49 +159,17 @@ class ChainGateway:
         return found
 
     def requests(self) -> list[seam.RequestRecord]:
-        return [
-            self._request_record(log.args["requestId"], request_of(log.args["request"]), log.args["prompt"])
-            for log in self._oracle_logs.all()
-            if log.event == "Requested" and self._model_id in (None, log.args["modelId"])
-        ]
+        return requests_of(self._oracle_logs.all(), self._model_id)
 
     def request_by_id(self, request_id: bytes) -> seam.RequestRecord:
-        """One request; `InputError` when the oracle has none of this id."""
-        for log in self.chain.events(
-            self._oracle, "Requested", {"requestId": request_id}, from_block=self.deployment.block
-        ):
-            return self._request_record(request_id, request_of(log.args["request"]), log.args["prompt"])
+        """One request, of any model; `InputError` when the oracle has none of this id."""
+        for record in requests_of(self._oracle_logs.all()):
+            if record.id == request_id:
+                return record
         raise InputError(f"the oracle has no request 0x{request_id.hex()}: list them with `opml claims`")
 
-    def _request_record(self, request_id: bytes, request: Request, prompt: bytes) -> seam.RequestRecord:
-        state = self.chain.call(self._oracle, "requestState", [request_id])
-        return seam.RequestRecord(
-            id=request_id,
-            request=request,
-            prompt=tokens_of(prompt),
-            status=seam.RequestStatus(state["status"]),
-            delivery=seam.DeliveryStatus(state["delivery"]),
-            fee_paid=state["feePaid"],
-            pending=state["pending"],
-        )
-
     def claims(self) -> list[seam.ClaimRecord]:
-        return [
-            seam.ClaimRecord(
-                id=log.args["claimId"],
-                claim=claim_of(log.args["claim"]),
-                output=tokens_of(log.args["output"]),
-                answer=log.args["answer"],
-                lengths=log.args["lengths"],
-                status=seam.ClaimStatus(self._claim_state(log.args["claimId"])["status"]),
-            )
-            for log in self._oracle_logs.all()
-            if log.event == "Claimed"
-        ]
-
-    def _claim_state(self, claim_id: bytes) -> Mapping[str, Any]:
-        state: Mapping[str, Any] = self.chain.call(self._oracle, "claimState", [claim_id])
-        return state
+        return claims_of(self._oracle_logs.all())
 
     def games(self, claim_id: bytes) -> list[seam.GameRecord]:
         # Events and states of one block: a move between the two questions must not show in one alone.
@@ -282,8 +248,7 @@ class ChainGateway:
         receipt = self._send(
             self._oracle, "request", [order.values(), tokens_bytes(prompt)], value=self.price(order)
         )
-        args = receipt.event("Requested").args
-        record = self._request_record(args["requestId"], request_of(args["request"]), args["prompt"])
+        (record,) = requests_of([receipt.event("Requested")])
         return record, receipt
 
     def refund(self, request: Request) -> seam.Receipt:

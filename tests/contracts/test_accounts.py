@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from opml.chain.adapter import Revert
 from opml.chain.artifacts import load_artifact
+from opml.chain.records import claims_of, requests_of
 from opml.dispute.types import Phase, Request
 from tests.contracts.test_economics import next_move
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND
@@ -216,6 +217,17 @@ class Books(RuleBasedStateMachine):
         balance = world.chain.balance
         assert balance(world.oracle.address) == self._oracle_owes() + self._credits(world.oracle)
         assert balance(world.game.address) == self._game_owes() + self._credits(world.game)
+
+    @invariant()
+    def events_tell_every_state(self) -> None:
+        world = self.world
+        logs = world.chain.events(world.oracle)
+        for request in requests_of(logs):
+            state = world.call(world.oracle, "requestState", request.id)
+            found = request.status, request.delivery, request.fee_paid, request.pending
+            assert found == tuple(state[name] for name in ("status", "delivery", "feePaid", "pending"))
+        claims = {record.id: record.status for record in claims_of(logs)}
+        assert claims == {claim.id: claim.status for claim in self.claims}
 
     def _credits(self, contract: object) -> int:
         names = [*PEOPLE, "deployer"]
