@@ -23,7 +23,8 @@ from rounds import HERE, heading, machine, table, write_json
 from opml.chain.anvil import Anvil
 from opml.chain.embedded import EmbeddedChain
 from opml.cli.engines import params_of
-from opml.cli.story import PlayChain, Result, Settings, Story
+from opml.cli.story import PlayChain, Story
+from opml.cli.story_facts import Result, Settings
 from opml.cli.view import SilentView
 from opml.cli.workshop import Workshop
 from opml.dispute.types import Terms

@@ -120,7 +120,8 @@ def demo(model: Path, peer: Path | None, rounds: int) -> list[Row]:
     """A whole dispute on the embedded chain: the time of the chain, and the rest, which is ours."""
     from opml.chain.embedded import EmbeddedChain
     from opml.cli.engines import params_of
-    from opml.cli.story import Settings, Story
+    from opml.cli.story import Story
+    from opml.cli.story_facts import Settings
     from opml.cli.view import SilentView
     from opml.cli.workshop import Workshop
     from opml.models.model import load_model

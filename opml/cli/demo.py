@@ -79,7 +79,8 @@ def command(
     from rich.console import Console
 
     from opml.cli.engines import params_of
-    from opml.cli.story import Settings, Story, facts_of
+    from opml.cli.story import Story
+    from opml.cli.story_facts import Settings, facts_of
     from opml.cli.view import SilentView, TerminalView, fetch_with_bar
     from opml.cli.workshop import Workshop
     from opml.dispute.types import Terms

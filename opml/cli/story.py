@@ -9,8 +9,7 @@ Everything happens through the contracts, by the same players that `opml submit`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from opml.chain.adapter import Chain, LocalChain, Receipt
 from opml.chain.decode import address_bytes
@@ -18,6 +17,7 @@ from opml.chain.deployment import deploy
 from opml.chain.gateway import ChainGateway, Order
 from opml.cli.consumer import Consumer
 from opml.cli.engines import pack_params
+from opml.cli.story_facts import Balance, Move, Result, Settings, Watcher
 from opml.cli.workshop import Workshop
 from opml.dispute.cheats import stubborn_challenger
 from opml.dispute.cursor import Shapes
@@ -29,99 +29,12 @@ from opml.dispute.history import History, Known, retell
 from opml.dispute.moves import Reason
 from opml.dispute.players import Answer, Challenger, Player, Progress, Submitter, run_to_rest
 from opml.dispute.state import GameState
-from opml.dispute.types import Phase, Terms
+from opml.dispute.types import Phase
 from opml.errors import ChainError
-
-CHEATING_SUBMITTER = "cheating-submitter"
-CHEATING_CHALLENGER = "cheating-challenger"
-ROLES = (CHEATING_SUBMITTER, CHEATING_CHALLENGER)
 
 
 class PlayChain(Chain, LocalChain, Protocol):
     """A chain whose clock we move."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is asked, and who cheats how. `params` are the request's words, `fault` as `plant` takes it."""
-
-    prompt: tuple[int, ...]
-    params: tuple[int, ...]
-    max_output: int
-    fault: str = "product-middle"
-    role: str = CHEATING_SUBMITTER
-    terms: Terms = field(default_factory=Terms)
-    fee: int = 10**16
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One transaction of the dispute. `gas` and `cost` (wei) are 0 where the contract refused it; clocks in
-    seconds left after it; `levels` of hashes still between the game and a leaf."""
-
-    number: int
-    who: str
-    name: str
-    text: str
-    gas: int
-    cost: int
-    calldata: int
-    levels: int
-    submitter_clock: int
-    challenger_clock: int
-    refused: str
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What an account had before and has after, in wei, with what it paid for gas."""
-
-    before: int
-    after: int
-    gas_cost: int
-
-    @property
-    def change(self) -> int:
-        return self.after - self.before
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How it ended. `verdict` is who won the dispute, "challenger" or "submitter"; `decided` says how."""
-
-    answer: str
-    verdict: str
-    decided: str
-    cheat: str
-    moves: tuple[Move, ...]
-    step: StepDescription | None
-    balances: dict[str, Balance]
-    bonds: dict[str, int]
-    setup: dict[str, int]
-    total_transactions: int
-    total_gas: int
-
-    @property
-    def transactions(self) -> int:
-        """Transactions of the dispute, from the opening to the verdict."""
-        return sum(not move.refused for move in self.moves)
-
-    @property
-    def gas(self) -> int:
-        """Gas of the dispute, both sides together."""
-        return sum(move.gas for move in self.moves)
-
-
-class Watcher(Protocol):
-    """Is told what happens, as it happens."""
-
-    def chapter(self, title: str) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-    def setup(self, what: str, receipt: Receipt) -> None: ...
-
-    def move(self, move: Move) -> None: ...
 
 
 class Story:
@@ -147,7 +60,7 @@ class Story:
         """Raises `InputError` for a fault that this run has no occasion for."""
         request, consumer = self._ask()
         honest = self._answer(request)
-        if self.settings.role == CHEATING_CHALLENGER:
+        if self.settings.attacked:
             story, cheat = self._attack(request), None
         else:
             story, cheat = self._defend(request, honest.answer_kept)
@@ -456,30 +369,4 @@ class _Honest(Submitter):
         super().__init__(gateway, workshop.own_of, answer, watch)
 
 
-def facts_of(result: Result) -> dict[str, Any]:
-    """The result as data for JSON."""
-    return {
-        "answer": result.answer,
-        "verdict": result.verdict,
-        "decided": result.decided,
-        "cheat": result.cheat,
-        "moves": result.moves,
-        "transactions": result.transactions,
-        "gas": result.gas,
-        "step": result.step.values() if result.step else None,
-        "balances": {
-            name: {
-                "before": b.before,
-                "after": b.after,
-                "change": b.change,
-                "gasCost": b.gas_cost,
-            }
-            for name, b in result.balances.items()
-        },
-        "bonds": result.bonds,
-        "setup": result.setup,
-        "total": {"transactions": result.total_transactions, "gas": result.total_gas},
-    }
-
-
-__all__ = ["ROLES", "Balance", "Move", "PlayChain", "Result", "Settings", "Story", "Watcher", "facts_of"]
+__all__ = ["PlayChain", "Story"]

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from opml.chain.adapter import Receipt
 from opml.cli.model_file import SMOLLM2, fetch
-from opml.cli.story import Move, Result
+from opml.cli.story_facts import Move, Result
 from opml.cli.units import clock, ether
 
 _COLOURS = {"submitter": "green", "challenger": "cyan", "cheat": "red"}

@@ -78,7 +78,7 @@ def test_a_program_reads_registers_and_pool(engine: str, level: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_program_gives_the_same_bits_on_every_level(data: st.DataObject) -> None:
-    """Chains that hand values on, values read late, twice or never, constants, NaNs whose bits are looked at."""
+    """Chains that hand values on, values read late, twice or never, constants, NaNs seen bit by bit."""
     inputs, constants = data.draw(st.integers(1, 4)), 3
     near = st.integers(0, 3)
     code = b""
