@@ -1,6 +1,6 @@
 // The one template parameter of the interpreter: how binary32 is computed.
 //
-// `Value` is what a fold keeps between operations; `load` and `store` turn it from and to register bits. `store` makes
+// `Value` is what a fold keeps between operations; `load` and `store` turn it from and to register bits. `store`, not `bits`, makes
 // NaNs canonical, so that payloads which hardware propagates inside a fold are never seen.
 #pragma once
 
@@ -13,6 +13,7 @@ OPML_LEVEL_BEGIN
 template <class A>
 concept Arithmetic = requires(typename A::Value x, uint32_t bits, int32_t i) {
   { A::load(bits) } -> std::same_as<typename A::Value>;
+  { A::bits(x) } -> std::same_as<uint32_t>;
   { A::store(x) } -> std::same_as<uint32_t>;
   { A::add(x, x) } -> std::same_as<typename A::Value>;
   { A::sub(x, x) } -> std::same_as<typename A::Value>;
@@ -33,6 +34,7 @@ struct SoftFloat {
   using Value = F32;
   static constexpr bool hardware = false;
   static constexpr Value load(uint32_t bits) { return {bits}; }
+  static constexpr uint32_t bits(Value x) { return x.bits; }
   static constexpr uint32_t store(Value x) { return soft::canonical(x).bits; }
   static constexpr Value add(Value a, Value b) { return soft::add(a, b); }
   static constexpr Value sub(Value a, Value b) { return soft::sub(a, b); }

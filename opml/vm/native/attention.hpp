@@ -1,4 +1,5 @@
-// Dots over a window of positions, 16 outputs at once, in the canonical order.
+// Dots over a window of positions, 16 outputs at once, in the canonical order. Every key and value is read once for all
+// queries that share it, in the order in which they lie.
 #pragma once
 
 #include "rows16.hpp"
@@ -19,7 +20,7 @@ inline Rows16<A> load16(const uint8_t* p) {
 
 // `rows` queries against 16 * P positions: lanes are positions.
 template <Arithmetic A, Format F, int rows, int P>
-inline void score_tile(const ScoreTask& task, const uint8_t* keys, uint32_t* raw) {
+inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
   using Lane = Rows16<A>;
   constexpr uint64_t step = 16 * format_bytes(F);
   const uint64_t next = task.row_elements * step;  // from 16 positions to the next 16
@@ -37,13 +38,13 @@ inline void score_tile(const ScoreTask& task, const uint8_t* keys, uint32_t* raw
       for (int p = 0; p < P; ++p) {
         const uint8_t* at = keys + k * step + static_cast<uint64_t>(p) * next;
         key[p] = load16<A, F>(at);
-        __builtin_prefetch(at + P * next);  // the next tile
+        __builtin_prefetch(at + P * next, 0, 1);  // the next tile of this set
       }
 #pragma GCC unroll 4
       for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
         for (int p = 0; p < P; ++p)
-          acc[i][p] = Lane::fma(key[p], task.queries[static_cast<uint64_t>(i) * task.length + k], acc[i][p]);
+          acc[i][p] = Lane::fma(key[p], set.factors[i][k], acc[i][p]);
     }
     for (int i = 0; i < rows; ++i)
       for (int p = 0; p < P; ++p) total[i][p] = Lane::add(total[i][p], acc[i][p]);
@@ -52,22 +53,30 @@ inline void score_tile(const ScoreTask& task, const uint8_t* keys, uint32_t* raw
     for (int p = 0; p < P; ++p) total[i][p].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * p);
 }
 
-template <Arithmetic A, Format F, int rows>
-void score_rows(const ScoreTask& task) {
-  const uint64_t next = task.row_elements * 16 * format_bytes(F);
-  uint32_t g = 0;
-  for (; g + 2 <= task.groups; g += 2) score_tile<A, F, rows, 2>(task, task.keys + g * next, task.raw + 16 * g);
-  if (g < task.groups) score_tile<A, F, rows, 1>(task, task.keys + g * next, task.raw + 16 * g);
+template <Arithmetic A, Format F, int P>
+void score_set(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
+  switch (set.rows) {
+    case 1: return score_tile<A, F, 1, P>(task, set, keys, raw);
+    case 2: return score_tile<A, F, 2, P>(task, set, keys, raw);
+    case 3: return score_tile<A, F, 3, P>(task, set, keys, raw);
+    case 4: return score_tile<A, F, 4, P>(task, set, keys, raw);
+    default: return;
+  }
 }
 
 template <Arithmetic A, Format F>
 void score_format(const ScoreTask& task) {
-  switch (task.rows) {
-    case 1: return score_rows<A, F, 1>(task);
-    case 2: return score_rows<A, F, 2>(task);
-    case 3: return score_rows<A, F, 3>(task);
-    case 4: return score_rows<A, F, 4>(task);
-    default: return;
+  constexpr uint64_t step = 16 * format_bytes(F);
+  for (uint32_t g = 0; g < task.groups;) {
+    const bool two = g + 2 <= task.groups;
+    uint32_t* raw = task.raw + 16 * g;
+    for (uint32_t s = 0; s < task.n_sets; ++s) {
+      const WindowSet& set = task.sets[s];
+      const uint8_t* keys = task.keys + (g * task.row_elements + set.first_element) * step;
+      two ? score_set<A, F, 2>(task, set, keys, raw) : score_set<A, F, 1>(task, set, keys, raw);
+      raw += set.rows * task.raw_stride;
+    }
+    g += two ? 2 : 1;
   }
 }
 
@@ -76,67 +85,166 @@ void score(const ScoreTask& task) {
   return task.format == Format::f16 ? score_format<A, Format::f16>(task) : score_format<A, Format::f32>(task);
 }
 
-// `rows` rows of factors against a window of values: lanes are 16 * C columns.
+// `rows` rows of factors against positions k ... end - 1: lanes are 16 * C columns.
 template <Arithmetic A, Format F, int rows, int C>
-inline void value_tile(const ValueTask& task, const uint8_t* values, uint32_t* raw) {
+inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column,
+                       const uint8_t* later, uint32_t* raw) {
   using Lane = Rows16<A>;
   constexpr uint64_t width = format_bytes(F);
-  constexpr uint64_t ahead = 8;  // positions
-  Lane total[rows][C];
-  for (auto& row : total)
-    for (Lane& z : row) z = Lane::zero();
-  for (uint32_t first = 0; first < task.length; first += kLeafElements) {
-    const uint32_t end = task.length - first < kLeafElements ? task.length : first + kLeafElements;
-    Lane acc[rows][C];
-    for (auto& row : acc)
-      for (Lane& z : row) z = Lane::zero();
-    for (uint32_t k = first; k < end; ++k) {
-      const uint8_t* at = values + k * task.row_elements * width;
-      Lane value[C];
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) {
-        const uint8_t* from = at + static_cast<uint64_t>(c) * 16 * width;
-        value[c] = load16<A, F>(from);
-        __builtin_prefetch(from + ahead * task.row_elements * width);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 4
-        for (int c = 0; c < C; ++c)
-          acc[i][c] = Lane::fma(value[c], task.factors[static_cast<uint64_t>(i) * task.length + k], acc[i][c]);
+  const uint64_t stride = task.row_elements * width;
+  const uint8_t* at = task.values + k * stride + (set.first_element + column) * width;
+  Lane acc[rows][C];
+  for (int i = 0; i < rows; ++i)
+    for (int c = 0; c < C; ++c) {
+      const uint32_t* from = raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c;
+      acc[i][c] = k == task.begin ? Lane::zero() : Lane::from_f32(reinterpret_cast<const uint8_t*>(from));
     }
+  for (; k < end; ++k, at += stride, later += C * 16 * width) {
+    Lane value[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const uint8_t* from = at + static_cast<uint64_t>(c) * 16 * width;
+      value[c] = load16<A, F>(from);
+      if (static_cast<uint64_t>(c) * 16 * width % 64 == 0) __builtin_prefetch(later + static_cast<uint64_t>(c) * 16 * width, 0, 1);
+    }
+#pragma GCC unroll 4
     for (int i = 0; i < rows; ++i)
-      for (int c = 0; c < C; ++c) total[i][c] = Lane::add(total[i][c], acc[i][c]);
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c)
+        acc[i][c] = Lane::fma(value[c], set.factors[i][k], acc[i][c]);
   }
   for (int i = 0; i < rows; ++i)
-    for (int c = 0; c < C; ++c) total[i][c].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c);
+    for (int c = 0; c < C; ++c) acc[i][c].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c);
 }
 
-template <Arithmetic A, Format F, int rows>
-void value_rows(const ValueTask& task) {
-  constexpr uint64_t width = format_bytes(F);
-  uint32_t c = 0;
-  for (; c + 64 <= task.columns; c += 64) value_tile<A, F, rows, 4>(task, task.values + c * width, task.raw + c);
-  for (; c + 16 <= task.columns; c += 16) value_tile<A, F, rows, 1>(task, task.values + c * width, task.raw + c);
-}
-
-template <Arithmetic A, Format F>
-void value_format(const ValueTask& task) {
-  switch (task.rows) {
-    case 1: return value_rows<A, F, 1>(task);
-    case 2: return value_rows<A, F, 2>(task);
-    case 3: return value_rows<A, F, 3>(task);
-    case 4: return value_rows<A, F, 4>(task);
+template <Arithmetic A, Format F, int C>
+void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, const uint8_t* later,
+               uint32_t* raw) {
+  switch (set.rows) {
+    case 1: return value_tile<A, F, 1, C>(task, set, k, end, column, later, raw);
+    case 2: return value_tile<A, F, 2, C>(task, set, k, end, column, later, raw);
+    case 3: return value_tile<A, F, 3, C>(task, set, k, end, column, later, raw);
+    case 4: return value_tile<A, F, 4, C>(task, set, k, end, column, later, raw);
     default: return;
   }
 }
 
+template <Arithmetic A, Format F>
+void value_format(const ValueTask& task) {
+  for (uint32_t k = task.begin; k < task.end; k += kValueBlock) {
+    const uint32_t end = task.end - k < kValueBlock ? task.end : k + kValueBlock;
+    uint32_t* raw = task.raw;
+    // A later block is fetched in the order in which it lies, a share of it with each tile: far enough ahead for DRAM.
+    const uint8_t* later = task.values + (uint64_t{k} + 3 * kValueBlock) * task.row_elements * format_bytes(F);
+    const uint64_t share = uint64_t{16} * format_bytes(F) * (end - k);
+    for (uint32_t s = 0; s < task.n_sets; ++s) {
+      const WindowSet& set = task.sets[s];
+      uint32_t c = task.first_column;
+      for (; c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
+      for (; c < task.last_column; c += 16, later += share) value_set<A, F, 1>(task, set, k, end, c, later, raw + c);
+      raw += set.rows * task.raw_stride;
+    }
+  }
+}
+
+// The accumulators of one block of at most 256 positions.
 template <Arithmetic A>
 void value(const ValueTask& task) {
   switch (task.format) {
     case Format::f16: return value_format<A, Format::f16>(task);
     case Format::bf16: return value_format<A, Format::bf16>(task);
     default: return value_format<A, Format::f32>(task);
+  }
+}
+
+// Totals of n accumulators (a multiple of 16) over consecutive blocks, in place of those of the first block.
+template <Arithmetic A>
+void close_blocks(uint32_t* raw, uint32_t blocks, uint64_t n) {
+  using Lane = Rows16<A>;
+  for (uint64_t i = 0; i < n; i += 16) {
+    Lane total = Lane::zero();
+    for (uint32_t b = 0; b < blocks; ++b)
+      total = Lane::add(total, Lane::from_f32(reinterpret_cast<const uint8_t*>(raw + b * n + i)));
+    total.store(raw + i);
+  }
+}
+
+// Sums of rows of f32 words, a * w in the canonical order: out[r] of rows of `length` words. Rows and their blocks of 256
+// are independent chains, several of which advance side by side.
+template <Arithmetic A>
+void row_sums(const uint32_t* words, uint32_t rows, uint64_t length, uint32_t factor, uint32_t* out) {
+  using Value = typename A::Value;
+  constexpr int chains = 12;
+  const auto one = A::load(factor);
+  const uint64_t blocks = (length + kLeafElements - 1) / kLeafElements, all = rows * blocks;
+  Value total = A::load(0);
+  for (uint64_t first = 0; first < all; first += chains) {
+    const int n = all - first < chains ? static_cast<int>(all - first) : chains;
+    Value acc[chains];
+    const uint32_t* at[chains];
+    uint64_t lengths[chains], common = kLeafElements;
+    for (int j = 0; j < chains; ++j) {
+      const uint64_t chain = first + static_cast<uint64_t>(j < n ? j : 0), block = chain % blocks;
+      at[j] = words + chain / blocks * length + block * kLeafElements;
+      lengths[j] = block + 1 < blocks ? kLeafElements : length - block * kLeafElements;
+      common = lengths[j] < common ? lengths[j] : common;
+      acc[j] = A::load(0);
+    }
+    for (uint64_t k = 0; k < common; ++k)
+#pragma GCC unroll 12
+      for (int j = 0; j < chains; ++j) acc[j] = A::fma(A::load(at[j][k]), one, acc[j]);
+    for (int j = 0; j < n; ++j) {
+      for (uint64_t k = common; k < lengths[j]; ++k) acc[j] = A::fma(A::load(at[j][k]), one, acc[j]);
+      const uint64_t chain = first + static_cast<uint64_t>(j);
+      total = A::add(total, acc[j]);
+      if (chain % blocks + 1 < blocks) continue;
+      out[chain / blocks] = A::store(total);
+      total = A::load(0);
+    }
+  }
+}
+
+// The largest of n > 0 words by the order key.
+template <Arithmetic A>
+uint32_t row_max(const uint32_t* words, uint64_t n) {
+  int32_t most = INT32_MIN;
+  for (uint64_t i = 0; i < n; ++i) {
+    const int32_t key = soft::order_key(soft::canonical({words[i]}));
+    most = key > most ? key : most;
+  }
+  const auto word = static_cast<uint32_t>(most);
+  return word ^ (most < 0 ? soft::kMagnitude : 0);
+}
+
+// e^(x - m) as the program writes it (SoftmaxForm): every operation rounds as it does there. NaNs are made canonical where
+// integers are made of floats, and at the end. The bounds that x is clamped to are no NaNs.
+template <Arithmetic A>
+void exp_rows(const ExpTask& task) {
+  const auto c = [&](int i) { return A::load(task.constants[i]); };
+  const uint32_t low = task.constants[0], high = task.constants[1];
+  const auto to_power = c(2), magic = c(3), ln2_lo = c(4), ln2_hi = c(5);
+  const auto p0 = c(6), p1 = c(7), p2 = c(8), p3 = c(9), p4 = c(10), p5 = c(11), p6 = c(12);
+  const uint32_t halve = task.constants[13] & 31, shift = task.constants[14] & 31;
+  const auto most = A::load(task.most);
+  const uint32_t* __restrict in = task.in;
+  uint32_t* __restrict out = task.out;
+  for (uint64_t i = 0; i < task.n; ++i) {
+    const uint32_t difference = A::bits(A::sub(A::load(in[i]), most));
+    const uint32_t raised = soft::order_key({low}) > soft::order_key({difference}) ? low : difference;
+    const uint32_t clamped = soft::order_key({high}) < soft::order_key({raised}) ? high : raised;
+    const auto x = A::load(soft::is_nan({difference}) ? soft::kNan : clamped);
+    const auto shifted = A::fma(x, to_power, magic);
+    const auto n = A::sub(shifted, magic);
+    const auto y = A::fma(n, ln2_lo, A::fma(n, ln2_hi, x));
+    auto p = A::fma(p0, y, p1);
+    p = A::fma(p, y, p2);
+    p = A::fma(p, y, p3);
+    p = A::fma(p, y, p4);
+    p = A::fma(p, y, p5);
+    p = A::fma(p, y, p6);
+    const uint32_t bits = A::store(shifted), half = static_cast<uint32_t>(static_cast<int32_t>(bits) >> halve);
+    const uint32_t scaled = A::store(p) + ((bits - half) << shift);
+    out[i] = A::store(A::mul(A::load(scaled), A::load(half << shift)));
   }
 }
 

@@ -264,6 +264,7 @@ Form recognise(const Program& program, uint32_t slot) {
       if (const auto form = value_form(program, slot)) return *form;
       break;
     case Fold::max:
+      if (const auto form = softmax_form(program, slot)) return *form;
       if (const auto form = max_form(program, slot)) return *form;
       break;
     case Fold::argmax:

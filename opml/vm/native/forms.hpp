@@ -51,7 +51,21 @@ struct GreedyForm {
   uint32_t shift;  // noise depends on a word shifted right by this
 };
 
-using Form = std::variant<std::monostate, QdotForm, ScoreForm, ValueForm, MaxForm, GreedyForm>;
+// The soft-max of whole rows of scores: a max over rows of varying length, then e^(score - max) as `opml.ops.functions.exp`
+// writes it, then its sums times a constant. The three slots follow each other, and are computed row by row.
+inline constexpr int kExpConstants = 15;
+struct SoftmaxForm {
+  uint32_t score_slot;
+  uint32_t factor;  // word
+  uint32_t constants[kExpConstants];
+};
+
+// Computed together with an earlier slot.
+struct CoveredForm {};
+
+using Form = std::variant<std::monostate, QdotForm, ScoreForm, ValueForm, MaxForm, GreedyForm, SoftmaxForm, CoveredForm>;
+
+std::optional<SoftmaxForm> softmax_form(const Program& program, uint32_t slot);
 
 Form recognise(const Program& program, uint32_t slot);
 

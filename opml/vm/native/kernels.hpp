@@ -31,6 +31,10 @@ struct Kernels {
   void (*prepare_activations)(const int8_t* q, const uint8_t* scales, uint32_t units, int32_t* sums, uint32_t* products);
   void (*score)(const ScoreTask& task);
   void (*value)(const ValueTask& task);
+  void (*close_blocks)(uint32_t* raw, uint32_t blocks, uint64_t n);
+  uint32_t (*row_max)(const uint32_t* words, uint64_t n);
+  void (*exp_rows)(const ExpTask& task);
+  void (*row_sums)(const uint32_t* words, uint32_t rows, uint64_t length, uint32_t factor, uint32_t* out);
   void (*max_runs)(const MaxTask& task);
   // Registers of n consecutive elements.
   void (*load_words)(Format format, const uint8_t* data, uint64_t first, uint32_t n, uint32_t* words);

@@ -91,6 +91,10 @@ inline constexpr Kernels kKernels = {
     .prepare_activations = prepare_activations<A>,
     .score = score<A>,
     .value = value<A>,
+    .close_blocks = close_blocks<A>,
+    .row_max = row_max<A>,
+    .exp_rows = exp_rows<A>,
+    .row_sums = row_sums<A>,
     .max_runs = max_runs<A>,
     .load_words = load_words<A>,
 };

@@ -34,7 +34,9 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
   raw_.resize(static_cast<size_t>(pool_->threads()));
   for (auto& raw : raw_) raw.reset(kRawWords);
   for (uint32_t s = 0; s < slots && !generic; ++s) {
+    if (std::holds_alternative<CoveredForm>(forms_[s])) continue;
     forms_[s] = recognise(program_, s);
+    if (std::holds_alternative<SoftmaxForm>(forms_[s])) forms_[s + 1] = forms_[s + 2] = CoveredForm{};
     if (const auto* score = std::get_if<ScoreForm>(&forms_[s])) keys_packed_[score->key_slot] = 1;
   }
   pack_weights();
@@ -52,6 +54,13 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
       }
     }
     if (const auto* greedy = std::get_if<GreedyForm>(&forms_[s])) last_reader_[greedy->random_slot] = s;
+  }
+  for (uint32_t s = 0; s < slots; ++s) {
+    if (!std::holds_alternative<SoftmaxForm>(forms_[s])) continue;
+    for (const uint32_t early : {s, s + 1})  // what they read stays until the third slot is written
+      for (const auto* section : {&program_.slots[early].code->body_operands, &program_.slots[early].code->finish_operands})
+        for (const Operand& o : *section)
+          if (o.kind == Kind::slot) last_reader_[early - o.ref] = std::max(last_reader_[early - o.ref], s + 2);
   }
   return {};
 }

@@ -25,6 +25,7 @@ namespace opml {
 inline constexpr uint32_t kFewPositions = 8;
 // Rows and positions of a product that one thread works on at a time.
 inline constexpr uint32_t kTileRows = 256, kTilePositions = 48;
+inline constexpr uint32_t kScoreWords = 8192;  // scores that one thread works on at a time, for all rows
 inline constexpr uint64_t kRawWords = 2 * kTilePositions * (kTileRows + kGroupRows);
 
 template <class T>
@@ -86,6 +87,14 @@ struct Fault {
   uint64_t element;
   uint32_t mask;
 };
+
+// Where an operand that is addressed by r (and k) starts at chunk position p.
+inline uint64_t start_of(const Source& s, uint32_t p, uint32_t r) {
+  uint64_t at = s.base + p * s.stride;
+  for (int i = 0; i < s.n_terms; ++i)
+    if (s.terms[i].axis == Axis::r) at += uint64_t{s.terms[i].mul == kRow ? s.row.n : s.terms[i].mul} * (r / s.terms[i].div);
+  return at;
+}
 
 // Slots of a chunk of positions with their memory. Rebuilt only when sizes change.
 struct ChunkPlan {
@@ -157,8 +166,10 @@ class Session {
   void pack_keys(ChunkPlan& p, uint32_t slot);
   void run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form);
   void run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form);
+  void run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form);
   void run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form);
   void run_flat_max(ChunkPlan& p, uint32_t slot);
+  std::vector<WindowSet> window_sets(const SlotPlan& plan, const Source& window) const;
   void finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread);
   uint32_t* raw(int thread, uint64_t words);
   void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;

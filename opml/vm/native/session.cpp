@@ -63,6 +63,8 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
   if (const auto* runs = std::get_if<MaxForm>(&form)) return run_max(p, slot, *runs);
   if (const auto* greedy = std::get_if<GreedyForm>(&form); greedy && !all_slots_ && needless_[greedy->noise_slot])
     return run_greedy(p, slot, *greedy);
+  if (const auto* softmax = std::get_if<SoftmaxForm>(&form)) return run_softmax(p, slot, *softmax);
+  if (std::holds_alternative<CoveredForm>(form)) return;
   run_generic(p, slot);
 }
 

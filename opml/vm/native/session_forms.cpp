@@ -5,24 +5,6 @@
 #include <cstring>
 
 namespace opml {
-namespace {
-
-// Where an operand that is addressed by r (and k) starts at chunk position p.
-uint64_t start_of(const Source& s, uint32_t p, uint32_t r) {
-  uint64_t at = s.base + p * s.stride;
-  for (int i = 0; i < s.n_terms; ++i)
-    if (s.terms[i].axis == Axis::r) at += uint64_t{s.terms[i].mul == kRow ? s.row.n : s.terms[i].mul} * (r / s.terms[i].div);
-  return at;
-}
-
-// The first row of a group of rows that read the same part of a window, at most kWindowRows of them.
-uint32_t rows_together(const Source& s, uint32_t first, uint32_t rows) {
-  uint32_t end = first + 1;
-  while (end < rows && end - first < kWindowRows && start_of(s, 0, end) == start_of(s, 0, first)) ++end;
-  return end;
-}
-
-}  // namespace
 
 void Session::finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread) {
   machine_.kernels_->finish_slot(plan, range, machine_.workspaces_[static_cast<size_t>(thread)].data.get(), given);
@@ -143,95 +125,6 @@ void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
     }
   };
   machine_.pool_->run(variants * tiles, task);
-}
-
-// Keys of new positions beside those of earlier ones: 16 positions side by side.
-void Session::pack_keys(ChunkPlan& p, uint32_t slot) {
-  const SlotPlan& plan = p.slots[slot];
-  const uint64_t width = format_bytes(plan.out), elements = plan.stride;
-  for (uint32_t i = 0; i < p.positions; ++i) {
-    const uint64_t t = p.chunk.first + i;
-    const uint8_t* from = plan.data + i * elements * width;
-    uint8_t* to = keys(slot) + (t / 16 * elements * 16 + t % 16) * width;
-    if (width == 2) {
-      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 32, from + e * 2, 2);
-    } else {
-      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 64, from + e * 4, 4);
-    }
-  }
-}
-
-void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
-  const SlotPlan& plan = p.slots[slot];
-  const Source &query = plan.body_operands[form.query], &key = plan.body_operands[form.key];
-  const uint64_t elements = p.slots[form.key_slot].stride, width = format_bytes(key.format);
-  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, length = plan.k.n;
-  constexpr uint32_t chunk_groups = 32;
-  const auto one = [&](uint32_t i, uint32_t row, uint32_t row_end, uint32_t part, int thread) {
-    const uint32_t t = p.chunk.first + i, n = plan.cols.at(t), start = t + 1 - n;
-    const uint32_t group = start / 16 + part * chunk_groups, last = std::min(t / 16 + 1, group + chunk_groups);
-    const uint32_t begin = group * 16 <= start ? 0 : group * 16 - start, end = std::min(n, last * 16 - start);
-    const uint64_t raw_stride = chunk_groups * 16;
-    uint32_t* scores = raw(thread, kWindowRows * (raw_stride + length));
-    uint32_t* queries = scores + kWindowRows * raw_stride;
-    for (uint32_t r = row; r < row_end; ++r)
-      for (uint32_t k = 0; k < length; k += kLanes)
-        machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
-                                      queries + (r - row) * length + k);
-    const uint64_t first_element = start_of(key, 0, row);
-    machine_.kernels_->score({key.format, keys(form.key_slot) + (group * elements + first_element) * 16 * width, elements,
-                              last - group, length, queries, row_end - row, scores, raw_stride});
-    for (uint32_t r = row; r < row_end; ++r) {
-      const uint64_t base = uint64_t{r} * n;
-      finish(plan, slot, {i, i + 1, base + begin, base + end},
-             {{scores + (r - row) * raw_stride + (start + begin - group * 16), nullptr}, {0, 0}, 0}, thread);
-    }
-  };
-  struct Part {
-    uint32_t i, row, row_end, part;
-  };
-  std::vector<Part> parts;
-  for (uint32_t i = from; i < p.positions; ++i) {
-    const uint32_t t = p.chunk.first + i, start = t + 1 - plan.cols.at(t);
-    const uint32_t n_parts = (t / 16 - start / 16) / chunk_groups + 1;
-    for (uint32_t row = 0; row < plan.rows.n;) {
-      const uint32_t row_end = rows_together(key, row, plan.rows.n);
-      for (uint32_t part = 0; part < n_parts; ++part) parts.push_back({i, row, row_end, part});
-      row = row_end;
-    }
-  }
-  machine_.pool_->run(static_cast<uint32_t>(parts.size()), [&](uint32_t number, int thread) {
-    const Part& part = parts[number];
-    one(part.i, part.row, part.row_end, part.part, thread);
-  });
-}
-
-void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
-  const SlotPlan& plan = p.slots[slot];
-  const Source &factor = plan.body_operands[form.factor], &value = plan.body_operands[form.value];
-  const uint64_t width = format_bytes(value.format), cols = plan.cols.n;
-  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
-  std::vector<std::pair<uint32_t, uint32_t>> groups;
-  for (uint32_t row = 0; row < plan.rows.n; row = groups.back().second)
-    groups.emplace_back(row, rows_together(value, row, plan.rows.n));
-  const auto n_groups = static_cast<uint32_t>(groups.size());
-  machine_.pool_->run((p.positions - from) * n_groups, [&](uint32_t number, int thread) {
-    const uint32_t i = from + number / n_groups, t = p.chunk.first + i, n = plan.k.at(t), start = t + 1 - n;
-    const auto [row, row_end] = groups[number % n_groups];
-    uint32_t* sums = raw(thread, kWindowRows * (cols + n));
-    uint32_t* factors = sums + kWindowRows * cols;
-    for (uint32_t r = row; r < row_end; ++r) {
-      // A row of the factors has as many elements as the window.
-      uint64_t at = factor.base + i * factor.stride;
-      for (int j = 0; j < factor.n_terms; ++j)
-        if (factor.terms[j].axis == Axis::r)
-          at += uint64_t{factor.terms[j].mul == kRow ? factor.row.at(t) : factor.terms[j].mul} * (r / factor.terms[j].div);
-      std::memcpy(factors + (r - row) * n, factor.data + 4 * at, 4 * uint64_t{n});
-    }
-    machine_.kernels_->value({value.format, value.data + (start * value.stride + start_of(value, 0, row)) * width, value.stride,
-                              static_cast<uint32_t>(cols), n, factors, row_end - row, sums, cols});
-    finish(plan, slot, {i, i + 1, row * cols, row_end * cols}, {{sums, nullptr}, {0, 0}, 0}, thread);
-  });
 }
 
 // A max over a body: the body over c * k + k as one axis into memory, then runs of it.

@@ -151,14 +151,16 @@ constexpr F32 sqrt(F32 a) {
 
 // The order of IEEE 754-2019 `minimum` and `maximum` for canonical values: -0 < +0, the NaN above everything.
 constexpr int32_t order_key(F32 a) {
-  const uint32_t flip = a.bits & kSign ? kMagnitude : 0;
+  const auto flip = static_cast<uint32_t>(static_cast<int32_t>(a.bits) >> 31) & kMagnitude;
   return static_cast<int32_t>(a.bits ^ flip);
 }
 constexpr F32 min(F32 a, F32 b) {
-  return is_nan(a) | is_nan(b) ? F32{kNan} : order_key(b) < order_key(a) ? b : a;
+  const uint32_t chosen = order_key(b) < order_key(a) ? b.bits : a.bits;
+  return {is_nan(a) | is_nan(b) ? kNan : chosen};
 }
 constexpr F32 max(F32 a, F32 b) {
-  return is_nan(a) | is_nan(b) ? F32{kNan} : order_key(b) > order_key(a) ? b : a;
+  const uint32_t chosen = order_key(b) > order_key(a) ? b.bits : a.bits;
+  return {is_nan(a) | is_nan(b) ? kNan : chosen};
 }
 
 constexpr bool lt(F32 a, F32 b) {

@@ -1,0 +1,163 @@
+// Attention: dots over windows of positions, and the soft-max between them.
+#include "machine.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace opml {
+
+// Keys of new positions beside those of earlier ones: 16 positions side by side.
+void Session::pack_keys(ChunkPlan& p, uint32_t slot) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint64_t width = format_bytes(plan.out), elements = plan.stride;
+  for (uint32_t i = 0; i < p.positions; ++i) {
+    const uint64_t t = p.chunk.first + i;
+    const uint8_t* from = plan.data + i * elements * width;
+    uint8_t* to = keys(slot) + (t / 16 * elements * 16 + t % 16) * width;
+    if (width == 2) {
+      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 32, from + e * 2, 2);
+    } else {
+      for (uint64_t e = 0; e < elements; ++e) std::memcpy(to + e * 64, from + e * 4, 4);
+    }
+  }
+}
+
+// Rows that read the same part of every position, at most kWindowRows together.
+std::vector<WindowSet> Session::window_sets(const SlotPlan& plan, const Source& window) const {
+  std::vector<WindowSet> sets;
+  for (uint32_t r = 0; r < plan.rows.n; ++r) {
+    const uint64_t first = start_of(window, 0, r);
+    if (sets.empty() || sets.back().first_element != first || sets.back().rows == kWindowRows) sets.push_back({first, 0, {}});
+    ++sets.back().rows;
+  }
+  return sets;
+}
+
+// A task is a part of the window for all rows.
+void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &query = plan.body_operands[form.query], &key = plan.body_operands[form.key];
+  const uint64_t elements = p.slots[form.key_slot].stride, width = format_bytes(key.format);
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint32_t length = plan.k.n, rows = plan.rows.n;
+  const std::vector<WindowSet> shared = window_sets(plan, key);
+  if (from >= p.positions) return;
+  const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  const uint32_t window = plan.cols.at(p.chunk.first + p.positions - 1);
+  const uint32_t per_thread = (window / 16 + 2) * (p.positions - from) / (2 * threads);
+  const uint32_t part_groups = std::clamp(std::min(per_thread, kScoreWords / (16 * rows)), 4u, 32u) & ~1u;
+  const uint64_t raw_stride = uint64_t{part_groups} * 16;
+  struct Part {
+    uint32_t i, group;
+  };
+  std::vector<Part> parts;
+  for (uint32_t i = from; i < p.positions; ++i) {
+    const uint32_t t = p.chunk.first + i, start = t + 1 - plan.cols.at(t);
+    for (uint32_t group = start / 16; group <= t / 16; group += part_groups) parts.push_back({i, group});
+  }
+  machine_.pool_->run(static_cast<uint32_t>(parts.size()), [&](uint32_t number, int thread) {
+    const auto [i, group] = parts[number];
+    const uint32_t t = p.chunk.first + i, n = plan.cols.at(t), start = t + 1 - n;
+    const uint32_t last = std::min(t / 16 + 1, group + part_groups);
+    const uint32_t begin = group * 16 <= start ? 0 : group * 16 - start, end = std::min(n, last * 16 - start);
+    uint32_t* const scores = raw(thread, rows * (raw_stride + length));
+    uint32_t* const queries = scores + rows * raw_stride;
+    for (uint32_t r = 0; r < rows; ++r)
+      for (uint32_t k = 0; k < length; k += kLanes)
+        machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
+                                      queries + uint64_t{r} * length + k);
+    std::vector<WindowSet> sets = shared;
+    const uint32_t* row = queries;
+    for (WindowSet& set : sets)
+      for (uint32_t r = 0; r < set.rows; ++r, row += length) set.factors[r] = row;
+    machine_.kernels_->score({key.format, keys(form.key_slot) + group * elements * 16 * width, elements, last - group, length,
+                              sets.data(), static_cast<uint32_t>(sets.size()), scores, raw_stride});
+    for (uint32_t r = 0; r < rows; ++r) {
+      const uint64_t base = uint64_t{r} * n;
+      finish(plan, slot, {i, i + 1, base + begin, base + end},
+             {{scores + r * raw_stride + (start + begin - group * 16), nullptr}, {0, 0}, 0}, thread);
+    }
+  });
+}
+
+// Max, exponentials and sum of a row while it is warm.
+void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) {
+  const SlotPlan &max = p.slots[slot], &exp = p.slots[slot + 1], &sum = p.slots[slot + 2];
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, rows = max.rows.n;
+  const Source& score = max.body_operands[0];
+  machine_.pool_->run((p.positions - from) * rows, [&](uint32_t number, int thread) {
+    const uint32_t i = from + number / rows, r = number % rows, t = p.chunk.first + i, n = exp.cols.at(t);
+    const auto* in = reinterpret_cast<const uint32_t*>(score.data) + i * score.stride + uint64_t{r} * n;
+    auto* out = reinterpret_cast<uint32_t*>(exp.data) + i * exp.stride + uint64_t{r} * n;
+    const uint64_t begin = uint64_t{r} * n;
+    uint32_t word = machine_.kernels_->row_max(in, n);
+    finish(max, slot, {i, i + 1, r, r + 1}, {{&word, nullptr}, {0, 0}, 0}, thread);
+    const uint32_t most = reinterpret_cast<const uint32_t*>(max.data)[i * max.stride + r];
+    machine_.kernels_->exp_rows({in, out, n, most, form.constants});
+    if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, begin + n});
+    machine_.kernels_->row_sums(out, 1, n, form.factor, &word);
+    finish(sum, slot + 2, {i, i + 1, r, r + 1}, {{&word, nullptr}, {0, 0}, 0}, thread);
+  });
+}
+
+// A task is a block of 256 positions for all rows, or for a part of them where few blocks are to be shared out.
+void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
+  const SlotPlan& plan = p.slots[slot];
+  const Source &factor = plan.body_operands[form.factor], &value = plan.body_operands[form.value];
+  const uint64_t width = format_bytes(value.format);
+  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const uint32_t cols = plan.cols.n, rows = plan.rows.n, words = rows * cols;
+  if (from >= p.positions) return;
+  const std::vector<WindowSet> shared = window_sets(plan, value);
+  const auto n_sets = static_cast<uint32_t>(shared.size()), threads = static_cast<uint32_t>(machine_.pool_->threads());
+  const auto blocks_at = [&](uint32_t i) { return (plan.k.at(p.chunk.first + i) + kLeafElements - 1) / kLeafElements; };
+
+  // `sums` has the rows of all sets; columns first ... last - 1 of sets `set` ... `set_end` - 1 are computed.
+  const auto block = [&](uint32_t i, uint32_t b, uint32_t set, uint32_t set_end, uint32_t first, uint32_t last, uint32_t* sums) {
+    const uint32_t t = p.chunk.first + i, n = plan.k.at(t), start = t + 1 - n;
+    std::vector<WindowSet> sets(shared.begin() + set, shared.begin() + set_end);
+    uint32_t row = 0;
+    for (uint32_t s = 0; s < set; ++s) row += shared[s].rows;
+    sums += uint64_t{row} * cols;
+    for (WindowSet& s : sets) {
+      for (uint32_t j = 0; j < s.rows; ++j, ++row) {
+        uint64_t at = factor.base + i * factor.stride;
+        for (int k = 0; k < factor.n_terms; ++k)
+          if (factor.terms[k].axis == Axis::r)  // a row of the factors has as many elements as the window
+            at += uint64_t{factor.terms[k].mul == kRow ? factor.row.at(t) : factor.terms[k].mul} * (row / factor.terms[k].div);
+        s.factors[j] = reinterpret_cast<const uint32_t*>(factor.data) + at;
+      }
+    }
+    machine_.kernels_->value({value.format, value.data + start * value.stride * width, value.stride, b * kLeafElements,
+                              std::min(n, (b + 1) * kLeafElements), first, last, sets.data(), set_end - set, sums, cols});
+  };
+  const auto close = [&](uint32_t i, uint32_t* sums, int thread) {
+    machine_.kernels_->close_blocks(sums, blocks_at(i), words);
+    finish(plan, slot, {i, i + 1, 0, words}, {{sums, nullptr}, {0, 0}, 0}, thread);
+  };
+
+  if (threads == 1 || p.positions - from >= 2 * threads) {
+    machine_.pool_->run(p.positions - from, [&](uint32_t number, int thread) {
+      const uint32_t i = from + number, blocks = blocks_at(i);
+      uint32_t* const sums = raw(thread, uint64_t{blocks} * words);
+      for (uint32_t b = 0; b < blocks; ++b) block(i, b, 0, n_sets, 0, cols, sums + uint64_t{b} * words);
+      close(i, sums, thread);
+    });
+    return;
+  }
+  for (uint32_t i = from; i < p.positions; ++i) {
+    const uint32_t blocks = blocks_at(i);
+    uint32_t parts = 1;  // of the sets, then of their columns
+    while (blocks * parts < 3 * threads && parts < n_sets) parts = std::min(n_sets, 2 * parts);
+    const uint32_t halves = blocks * parts < 3 * threads && cols % 32 == 0 ? 2 : 1;
+    uint32_t* const sums = raw(0, uint64_t{blocks} * words);
+    machine_.pool_->run(blocks * parts * halves, [&](uint32_t number, int) {
+      const uint32_t b = number / (parts * halves), part = number / halves % parts, half = number % halves;
+      block(i, b, part * n_sets / parts, (part + 1) * n_sets / parts, half * cols / halves, (half + 1) * cols / halves,
+            sums + uint64_t{b} * words);
+    });
+    close(i, sums, 0);
+  }
+}
+
+}  // namespace opml
