@@ -68,6 +68,7 @@ class Verifier:
             data_contract(chain, encode(layout.program)).address,
             context.weights_root,
             bytes(32),
+            1,
             context.trace_root,
             context.prompt_root,
             context.prompt_length,

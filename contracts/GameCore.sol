@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Docket, Game, GameKey, IDisputeGame, Phase, Terms} from "./interfaces/IDisputeGame.sol";
-import {IGameRules} from "./interfaces/IGameRules.sol";
+import {Docket, Element, Game, GameKey, IDisputeGame, Phase, Terms} from "./interfaces/IDisputeGame.sol";
+import {IGameRules, TensorAt} from "./interfaces/IGameRules.sol";
 import {IModelRegistry, Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, IOpmlOracle, Request} from "./interfaces/IOpmlOracle.sol";
 import {IStepVerifier} from "./interfaces/IStepVerifier.sol";
 import {GameGas} from "./GameGas.sol";
-import {GameState, StoredDocket, StoredGame} from "./GameState.sol";
+import {GameState, StoredDocket, StoredGame, Target} from "./GameState.sol";
 import {Ids} from "./Ids.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -145,6 +145,33 @@ abstract contract GameCore is IDisputeGame, Ledger {
         if (used > clock) revert ClockExpired(used, clock);
         // safe: clock ≤ MOST_CLOCK
         return uint24(used);
+    }
+
+    // Naming
+
+    function _tensor(bytes32 claimId, Game memory g) internal view returns (TensorAt memory) {
+        return TensorAt(address(uint160(dockets[claimId].claim)), g.ordinal, g.position);
+    }
+
+    /// @dev From Element to Totals or Step.
+    /// @return gas of it, what the transaction takes aside
+    function _name(bytes32 id, bytes32 claimId, Game memory g, Element calldata named) internal returns (uint256 gas) {
+        (uint256 number, uint256 bits, bool dissected, uint256 entries) =
+            rules.element(_tensor(claimId, g), g.height, g.index, g.word, named);
+        // safe: an element's number is below 2^31
+        g.index = uint32(number);
+        if (dissected) {
+            g.phase = Phase.Totals;
+            g.height = 1;
+            g.word = bytes32(bits);
+        } else {
+            g.phase = Phase.Step;
+            g.height = 0;
+            g.word = GameState.packTarget(Target(0, 0, uint64(bits), 0, 0));
+        }
+        emit ElementNamed(id, number, bits);
+        return GameGas.NAME + GameGas.INPUT_BYTE * named.data.length + GameGas.SIBLING * named.siblings.length
+            + GameGas.ENTRY * entries;
     }
 
     function _saveHead(bytes32 id, Game memory g) internal {

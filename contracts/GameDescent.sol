@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Cursor, Docket, Game, GameKey, IDisputeGame, Phase, Stage} from "./interfaces/IDisputeGame.sol";
+import {Cursor, Docket, Element, Game, GameKey, IDisputeGame, Phase, Stage} from "./interfaces/IDisputeGame.sol";
 import {TensorAt} from "./interfaces/IGameRules.sol";
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, ClaimStatus, Request} from "./interfaces/IOpmlOracle.sol";
 import {GameCore} from "./GameCore.sol";
 import {GameGas} from "./GameGas.sol";
-import {GameState, StoredDocket, Target} from "./GameState.sol";
+import {GameState, StoredDocket} from "./GameState.sol";
 import {Ids} from "./Ids.sol";
 import {Merkle} from "./Merkle.sol";
 
@@ -51,7 +51,7 @@ abstract contract GameDescent is GameCore {
         (id, key, d, s, first) = _open(claim, request, salt);
         _checkTraceRoot(claim, traceRoot);
 
-        (bytes32 root, uint256 leaves) =
+        (bytes32 root, uint256 leaves, bool whole) =
             rules.rootAbove(d.program, s, d.promptLength, _positions(d), cursor, node, siblings);
         if (root != traceRoot) revert WrongNode(traceRoot, root);
         g.stage = cursor.stage;
@@ -62,8 +62,8 @@ abstract contract GameDescent is GameCore {
         if (cursor.stage != Stage.Trace) g.position = uint24(cursor.position);
         if (cursor.stage == Stage.Tensor) g.ordinal = uint24(cursor.ordinal);
         g.word = node;
-        g.phase = Phase.Reveal;
-        uint256 gas = _openGas(first) + GameGas.OPEN_AT + GameGas.OPEN_SIBLING * siblings.length
+        g.phase = whole ? Phase.Leaf : Phase.Reveal;
+        uint256 gas = _openGas(first) + GameGas.OPEN_AT + GameGas.SIBLING * siblings.length
             + GameGas.ENTRY * s.entries;
         if (g.height == 0) gas += _descend(g, d);
         _start(id, key, g, d, traceRoot, gas, first);
@@ -126,43 +126,24 @@ abstract contract GameDescent is GameCore {
     function leaf(GameKey calldata key, bytes calldata data) external override {
         (bytes32 id, Game memory g,) = _enter(key, Phase.Leaf);
         _submitterMoves(g);
-        (uint256 expected, uint256 entries) = rules.leafBytes(_tensor(key.claimId, g), g.index);
-        if (data.length != expected) revert WrongLeafLength(expected, data.length);
-        bytes32 hash = Merkle.leaf(Merkle.LEAF_TENSOR, data);
-        if (hash != g.word) revert WrongNode(g.word, hash);
+        uint256 entries = rules.leaf(_tensor(key.claimId, g), g.height, g.index, g.word, data);
 
         g.phase = Phase.Element;
-        _charge(g, GameGas.LEAF + GameGas.DATA_BYTE * expected + GameGas.ENTRY * entries);
+        _charge(g, GameGas.leaf(data.length, entries));
         _saveHead(id, g);
         emit LeafRevealed(id, data);
     }
 
     /// @inheritdoc IDisputeGame
-    function element(GameKey calldata key, uint256 i, bytes calldata data) external override {
+    function element(GameKey calldata key, Element calldata named) external override {
         (bytes32 id, Game memory g, Docket memory d) = _enter(key, Phase.Element);
         _challengerMoves(key, g);
-        bytes32 hash = Merkle.leaf(Merkle.LEAF_TENSOR, data);
-        if (hash != g.word) revert WrongNode(g.word, hash);
-        (uint256 number, uint256 bits, bool dissected, uint256 entries) =
-            rules.element(_tensor(key.claimId, g), g.index, i, data);
-
-        // safe: an element's number is below 2^31
-        g.index = uint32(number);
-        if (dissected) {
-            g.phase = Phase.Totals;
-            g.height = 1;
-            g.word = bytes32(bits);
-        } else {
-            g.phase = Phase.Step;
-            g.height = 0;
-            g.word = GameState.packTarget(Target(0, 0, uint64(bits), 0, 0));
-        }
-        _repay(g, d, GameGas.ELEMENT + GameGas.DATA_BYTE * data.length + GameGas.ENTRY * entries);
+        uint256 gas = _name(id, key.claimId, g, named);
+        _repay(g, d, GameGas.ELEMENT + gas);
 
         games[id].word = g.word;
         _saveHead(id, g);
         _saveMoney(key.claimId, d);
-        emit ElementNamed(id, g.index, bits);
     }
 
     /// @inheritdoc IDisputeGame
@@ -310,7 +291,7 @@ abstract contract GameDescent is GameCore {
         if (i < children.length) revert NotPadding(i, expected, children[i]);
     }
 
-    /// @dev Enter the next tree from the last one's leaf; a tree of one leaf is passed at once.
+    /// @dev Enter the next tree from the last one's leaf; a tree of one leaf is passed at once, and so is that of a small tensor.
     /// @return gas that this adds to the move
     function _descend(Game memory g, Docket memory d) private view returns (uint256 gas) {
         if (g.stage == Stage.Trace) {
@@ -328,12 +309,12 @@ abstract contract GameDescent is GameCore {
             g.ordinal = uint24(g.index);
             g.stage = Stage.Tensor;
             g.index = 0;
-            (uint256 depth, uint256 leaves, uint256 entries) =
+            (uint256 depth, uint256 leaves, bool whole, uint256 entries) =
                 rules.tree(TensorAt(d.program, g.ordinal, g.position));
             g.height = uint8(depth);
             g.leaves = uint24(leaves);
             gas += GameGas.CROSS + GameGas.ENTRY * entries;
-            if (g.height != 0) return gas;
+            if (!whole && depth != 0) return gas;
         }
         g.phase = Phase.Leaf;
     }
@@ -361,9 +342,5 @@ abstract contract GameDescent is GameCore {
     /// @dev Slots that a position has: those that yield come last and need t ≥ prompt − 1.
     function _slots(Docket memory d, Sizes memory s, uint256 position) private pure returns (uint256) {
         return position + 1 >= d.promptLength ? s.committed : s.always;
-    }
-
-    function _tensor(bytes32 claimId, Game memory g) private view returns (TensorAt memory) {
-        return TensorAt(address(uint160(dockets[claimId].claim)), g.ordinal, g.position);
     }
 }

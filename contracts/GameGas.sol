@@ -13,11 +13,14 @@ library GameGas {
     /// @dev The first game against a claim opens its docket.
     uint256 internal constant DOCKET = 45_500;
     uint256 internal constant OPEN_AT = 35_500;
-    uint256 internal constant OPEN_SIBLING = 900;
+    /// @dev A hash of a path.
+    uint256 internal constant SIBLING = 900;
     uint256 internal constant PICK = 48_000;
     /// @dev To derive the next tree, where one was passed.
-    uint256 internal constant CROSS = 11_000;
-    uint256 internal constant ELEMENT = 49_000;
+    uint256 internal constant CROSS = 11_500;
+    /// @dev To name an element: in a move of its own, and what that or a proof takes for it.
+    uint256 internal constant ELEMENT = 44_000;
+    uint256 internal constant NAME = 17_000;
     uint256 internal constant PICK_TOTAL = 58_500;
     uint256 internal constant ANNOUNCE = 61_000;
     uint256 internal constant RELEASE = 89_500;
@@ -27,10 +30,12 @@ library GameGas {
     uint256 internal constant REVEAL_ROOT = 64_500;
     uint256 internal constant REVEAL = 39_000;
     uint256 internal constant REVEAL_CHILD = 1_000;
-    uint256 internal constant LEAF = 48_500;
+    uint256 internal constant LEAF = 49_500;
     uint256 internal constant TOTALS = 57_500;
     /// @dev A byte of a leaf or of states, their event included.
     uint256 internal constant DATA_BYTE = 25;
+    /// @dev A byte that is only hashed.
+    uint256 internal constant INPUT_BYTE = 18;
     uint256 internal constant TOKEN_PROOF = 220_000;
     uint256 internal constant PIECE_PROOF = 220_000;
     /// @dev What a proof that rejects the claim takes beyond the step's own figure.
@@ -41,6 +46,18 @@ library GameGas {
     uint256 internal constant BYTE = 40;
     /// @dev A schedule entry, where the program is read.
     uint256 internal constant ENTRY = 150;
+
+    /// @dev A transaction of a leaf without its bytes, at that floor.
+    uint256 internal constant FLOOR = 27_500;
+
+    /// @dev To open a leaf, or a whole tensor, of so many bytes.
+    function leaf(uint256 count, uint256 entries) internal pure returns (uint256) {
+        unchecked {
+            uint256 execution = LEAF + DATA_BYTE * count + ENTRY * entries;
+            uint256 floor = FLOOR + BYTE * count;
+            return execution > floor ? execution : floor;
+        }
+    }
 
     /// @dev p(f) = f · 5/4: the quarter pays the tip.
     function price(uint256 baseFee, uint256 ceiling) internal pure returns (uint256) {
@@ -56,15 +73,19 @@ library GameGas {
             uint256 trace = Merkle.clog2(s.limit);
             uint256 slots = Merkle.clog2(s.committed);
             // Reveals, and picks, which are as many; even a trace or position of depth 0 may take one.
-            uint256 rounds = (trace + fanout - 1) / fanout + (slots + fanout - 1) / fanout
-                + (s.tensorDepth + fanout - 1) / fanout;
+            uint256 inner = (s.tensorDepth + fanout - 1) / fanout;
+            uint256 rounds = (trace + fanout - 1) / fanout + (slots + fanout - 1) / fanout;
             if (trace == 0) ++rounds;
             if (slots == 0) ++rounds;
-            picks = OPEN + DOCKET + OPEN_AT + OPEN_SIBLING * (trace + slots + s.tensorDepth) + rounds * PICK + 2 * CROSS
-                + ELEMENT + 1024 * DATA_BYTE + 2 * (PICK_TOTAL + s.totals * DATA_BYTE) + 5 * ENTRY * s.entries + ANNOUNCE
-                + RELEASE;
-            reveals = REVEAL_ROOT - REVEAL + rounds * (REVEAL + (REVEAL_CHILD << fanout)) + LEAF + 1024 * DATA_BYTE
-                + 2 * (TOTALS + s.totals * DATA_BYTE) + 3 * ENTRY * s.entries;
+            picks = OPEN + DOCKET + OPEN_AT + SIBLING * (trace + slots + s.tensorDepth) + (rounds + inner) * PICK
+                + 2 * CROSS + ELEMENT + NAME + 1024 * INPUT_BYTE + 4 * SIBLING + 2 * (PICK_TOTAL + s.totals * DATA_BYTE)
+                + 5 * ENTRY * s.entries + ANNOUNCE + RELEASE;
+            // A tensor is revealed down to a leaf, or opened whole.
+            uint256 round = REVEAL + (REVEAL_CHILD << fanout);
+            uint256 last = leaf(4096, s.entries);
+            inner = inner * round + leaf(1024, s.entries);
+            reveals = REVEAL_ROOT - REVEAL + rounds * round + (inner > last ? inner : last)
+                + 2 * (TOTALS + s.totals * DATA_BYTE + ENTRY * s.entries);
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Cursor, IDisputeGame, Stage} from "./interfaces/IDisputeGame.sol";
+import {Cursor, Element, IDisputeGame, Stage} from "./interfaces/IDisputeGame.sol";
 import {IGameRules, TensorAt} from "./interfaces/IGameRules.sol";
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {GameState, Target} from "./GameState.sol";
@@ -13,32 +13,38 @@ import {TensorInfo, TensorLib} from "./TensorLib.sol";
 /// @notice Nothing is taken from a caller that can be derived: depths, lengths and counts come from the stored program.
 /// @dev A contract of its own only because of EIP-170. Its errors are the game's.
 contract GameRules is IGameRules {
+    /// @dev A tensor of at most so many bytes is opened at once: below this its bytes cost less than one more reveal and pick.
+    uint256 internal constant WHOLE_BYTES = 4096;
+
     /// @inheritdoc IGameRules
     function tree(TensorAt calldata tensor)
         external
         view
         override
-        returns (uint256 depth, uint256 leaves, uint256 entries)
+        returns (uint256 depth, uint256 leaves, bool whole, uint256 entries)
     {
         TensorInfo memory info;
         (info, entries) = _info(tensor);
-        return (info.depth, info.leaves, entries);
+        return (info.depth, info.leaves, _whole(info), entries);
     }
 
     /// @inheritdoc IGameRules
-    function leafBytes(TensorAt calldata tensor, uint256 leaf)
+    function leaf(TensorAt calldata tensor, uint256 height, uint256 index, bytes32 node, bytes calldata data)
         external
         view
         override
-        returns (uint256 length, uint256 entries)
+        returns (uint256 entries)
     {
         TensorInfo memory info;
         (info, entries) = _info(tensor);
-        length = _leafElements(info, leaf) * info.elementBytes;
+        uint256 expected = _elements(info, height, index) * info.elementBytes;
+        if (data.length != expected) revert IDisputeGame.WrongLeafLength(expected, data.length);
+        bytes32 root = Merkle.leaves(Merkle.LEAF_TENSOR, data, ProgramLib.LEAF_ELEMENTS * info.elementBytes, height);
+        if (root != node) revert IDisputeGame.WrongNode(node, root);
     }
 
     /// @inheritdoc IGameRules
-    function element(TensorAt calldata tensor, uint256 leaf, uint256 i, bytes calldata data)
+    function element(TensorAt calldata tensor, uint256 height, uint256 index, bytes32 node, Element calldata named)
         external
         view
         override
@@ -46,11 +52,21 @@ contract GameRules is IGameRules {
     {
         TensorInfo memory info;
         (info, entries) = _info(tensor);
-        uint256 count = _leafElements(info, leaf);
+        uint256 count = _elements(info, height, index);
+        uint256 i = named.i;
         if (i >= count) revert IDisputeGame.NoSuchElement(i, count);
-        number = leaf * ProgramLib.LEAF_ELEMENTS + i;
+        if (named.siblings.length != height) {
+            revert IDisputeGame.WrongSiblingCount(height, named.siblings.length);
+        }
+        bytes32 root = Merkle.leaf(Merkle.LEAF_TENSOR, named.data);
+        root = Merkle.root(Merkle.NODE_TENSOR, root, i / ProgramLib.LEAF_ELEMENTS, named.siblings);
+        // INVARIANT: what is under the node has the right length, since it was opened.
+        if (root != node) revert IDisputeGame.WrongNode(node, root);
+
+        number = (index << height) * ProgramLib.LEAF_ELEMENTS + i;
+        uint256 offset = i % ProgramLib.LEAF_ELEMENTS * info.elementBytes;
         for (uint256 n; n < info.elementBytes; ++n) {
-            bits |= uint256(uint8(data[i * info.elementBytes + n])) << 8 * n;
+            bits |= uint256(uint8(named.data[offset + n])) << 8 * n;
         }
         dissected = info.termsPerStep != 0 && info.k > info.termsPerStep;
     }
@@ -117,7 +133,7 @@ contract GameRules is IGameRules {
         Cursor calldata cursor,
         bytes32 node,
         bytes32[] calldata siblings
-    ) external view override returns (bytes32 root, uint256 leaves) {
+    ) external view override returns (bytes32 root, uint256 leaves, bool whole) {
         uint256 trace = Merkle.clog2(positions);
         uint256 slots = Merkle.clog2(sizes.committed);
         root = node;
@@ -126,7 +142,7 @@ contract GameRules is IGameRules {
             if (siblings.length != trace - cursor.height) {
                 revert IDisputeGame.WrongSiblingCount(trace - cursor.height, siblings.length);
             }
-            return (Merkle.root(Merkle.NODE_TRACE, root, cursor.index, siblings), positions);
+            return (Merkle.root(Merkle.NODE_TRACE, root, cursor.index, siblings), positions, false);
         }
 
         if (cursor.position >= positions) revert IDisputeGame.Padding(cursor.position, positions);
@@ -138,6 +154,7 @@ contract GameRules is IGameRules {
             leaves = info.leaves;
             _checkNode(cursor, info.depth, leaves);
             own = info.depth - cursor.height;
+            whole = own == 0 && _whole(info);
         } else {
             _checkNode(cursor, slots, leaves);
             slots -= cursor.height;
@@ -175,9 +192,15 @@ contract GameRules is IGameRules {
         return TensorLib.info(program, ordinal, position);
     }
 
-    function _leafElements(TensorInfo memory info, uint256 leaf) private pure returns (uint256) {
-        uint256 left = info.rows * info.cols - leaf * ProgramLib.LEAF_ELEMENTS;
-        return left < ProgramLib.LEAF_ELEMENTS ? left : ProgramLib.LEAF_ELEMENTS;
+    /// @dev Elements below a node that isn't padding.
+    function _elements(TensorInfo memory info, uint256 height, uint256 index) private pure returns (uint256) {
+        uint256 most = ProgramLib.LEAF_ELEMENTS << height;
+        uint256 left = info.rows * info.cols - index * most;
+        return left < most ? left : most;
+    }
+
+    function _whole(TensorInfo memory info) private pure returns (bool) {
+        return info.rows * info.cols * info.elementBytes <= WHOLE_BYTES;
     }
 
     // Running totals (docs/spec.md#52-running-totals)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Docket, Game, GameKey, IDisputeGame, Phase, Reason} from "./interfaces/IDisputeGame.sol";
+import {Docket, Element, Game, GameKey, IDisputeGame, Phase, Reason} from "./interfaces/IDisputeGame.sol";
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, Request} from "./interfaces/IOpmlOracle.sol";
 import {StepContext, StepTarget} from "./interfaces/IStepVerifier.sol";
@@ -41,13 +41,17 @@ abstract contract GameVerdict is GameCore {
         Claim calldata claim,
         Request calldata request,
         bytes32 traceRoot,
+        Element calldata named,
         bytes calldata witness
     ) external override {
         (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
+        g.word = games[id].word;
+        // An element whose fold fits one step is named together with its proof.
+        uint256 gas = g.phase == Phase.Element ? _name(id, key.claimId, g, named) : 0;
         if (g.phase != Phase.Step) revert WrongPhase(Phase.Step, g.phase);
         _checkTraceRoot(claim, traceRoot);
 
-        Target memory target = GameState.unpackTarget(games[id].word);
+        Target memory target = GameState.unpackTarget(g.word);
         (StepContext memory context, Sizes memory s) = _context(claim, request, traceRoot);
         uint256 computed = verifier.step(
             context,
@@ -68,9 +72,10 @@ abstract contract GameVerdict is GameCore {
 
         if (d.rejectedAt != 0) {
             // Correct, but another game was faster: recorded and repaid.
-            uint256 gas = registry.stepGas(context.program, g.ordinal);
+            gas += registry.stepGas(context.program, g.ordinal);
             _release(id, key, g, d, s, gas + GameGas.LATE);
         } else {
+            _repay(g, d, gas);
             _win(id, key, claim, g, d, s, 0);
             emit GameWon(id, key.claimId, Reason.Step, computed, target.claimed);
         }
@@ -224,7 +229,8 @@ abstract contract GameVerdict is GameCore {
         view
         returns (StepContext memory context, Sizes memory s)
     {
-        (context.program, context.weightsRoot, context.vocabularyRoot, s) = registry.rootsOf(request.modelId);
+        (context.program, context.weightsRoot, context.vocabularyRoot, context.vocabularySize, s) =
+            registry.rootsOf(request.modelId);
         context.traceRoot = traceRoot;
         context.promptRoot = request.promptRoot;
         context.promptLength = request.promptLength;

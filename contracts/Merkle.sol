@@ -65,6 +65,26 @@ library Merkle {
         }
     }
 
+    /// @notice The root of height `height` over the leaves of this data, the last shorter, at least one and at most 2^height of them.
+    function leaves(uint256 tag, bytes calldata data, uint256 size, uint256 height) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            // Behind the row of hashes: the tag, and the bytes of a leaf.
+            let row := mload(0x40)
+            let buffer := add(row, shl(5, shl(height, 1)))
+            mstore8(buffer, tag)
+            let to := row
+            for { let from := 0 } lt(from, data.length) { from := add(from, size) } {
+                let length := sub(data.length, from)
+                if gt(length, size) { length := size }
+                calldatacopy(add(buffer, 1), add(data.offset, from), length)
+                mstore(to, keccak256(buffer, add(length, 1)))
+                to := add(to, 0x20)
+            }
+            for {} lt(to, buffer) { to := add(to, 0x20) } { mstore(to, EMPTY) }
+        }
+        return foldRow(NODE_TENSOR, 1 << height);
+    }
+
     /// @notice `E(height)`: the root of a subtree of that height in which nothing is.
     function empty(uint256 tag, uint256 height) internal pure returns (bytes32 hash) {
         hash = EMPTY;
@@ -99,8 +119,15 @@ library Merkle {
         uint256 count = nodes.length;
         if (count == 0 || count & (count - 1) != 0) revert NotAPowerOfTwo(count);
         assembly ("memory-safe") {
+            calldatacopy(mload(0x40), nodes.offset, shl(5, count))
+        }
+        return foldRow(tag, count);
+    }
+
+    /// @dev The root over the 2^a nodes that lie behind the free memory pointer, in order.
+    function foldRow(uint256 tag, uint256 count) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
             let free := mload(0x40)
-            calldatacopy(free, nodes.offset, shl(5, count))
             mstore(0x00, tag)
             // One level a round: pair i of the row becomes word i of the next row, in place.
             for {} gt(count, 1) { count := shr(1, count) } {

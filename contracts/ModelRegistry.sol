@@ -132,11 +132,11 @@ contract ModelRegistry is IModelRegistry {
         external
         view
         override
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, Sizes memory)
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, uint32 vocabularySize, Sizes memory)
     {
         Model storage m = models[modelId];
         program = _programOf(modelId);
-        return (program, m.weightsRoot, m.vocabularyRoot, programSizes[program]);
+        return (program, m.weightsRoot, m.vocabularyRoot, m.vocabularySize, programSizes[program]);
     }
 
     /// @inheritdoc IModelRegistry

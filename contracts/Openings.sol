@@ -10,6 +10,7 @@ struct Witness {
     uint256 program;
     bytes32 weightsRoot;
     bytes32 vocabularyRoot;
+    uint256 vocabularySize;
     bytes32 traceRoot;
     bytes32 promptRoot;
     uint256 promptLength;
@@ -52,16 +53,16 @@ library Openings {
     /// @notice Start with a witness, and with a `StepContext` that is the first argument of the call.
     function start(Witness memory w, bytes calldata data) internal pure {
         assembly ("memory-safe") {
-            // The nine words of the context, after the selector; then next, end, from.
-            calldatacopy(w, 4, 0x120)
-            mstore(add(w, 0x120), data.offset)
-            mstore(add(w, 0x140), add(data.offset, data.length))
-            mstore(add(w, 0x160), data.offset)
+            // The ten words of the context, after the selector; then next, end, from.
+            calldatacopy(w, 4, 0x140)
+            mstore(add(w, 0x140), data.offset)
+            mstore(add(w, 0x160), add(data.offset, data.length))
+            mstore(add(w, 0x180), data.offset)
             // Empty lists: calldata beyond its end is zeros.
             let buckets := mload(0x40)
             mstore(0x40, add(buckets, shl(5, BUCKETS)))
             calldatacopy(buckets, calldatasize(), shl(5, BUCKETS))
-            mstore(add(w, 0x200), buckets)
+            mstore(add(w, 0x220), buckets)
         }
         unchecked {
             w.positionCount = w.promptLength + w.outputLength - 1;

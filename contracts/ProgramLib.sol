@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Merkle} from "./Merkle.sol";
-
 /// @dev An encoded program in memory. Fields whose name ends in `At` are memory addresses.
 struct Program {
     uint256 ptr;
@@ -45,23 +43,6 @@ struct Instr {
     uint256 k;
     /// Memory address of the first operand.
     uint256 operandsAt;
-}
-
-/// @dev What a game needs to know of one committed tensor at one position.
-struct TensorInfo {
-    uint256 entry;
-    uint256 number;
-    bool yields;
-    uint256 rows;
-    uint256 cols;
-    uint256 elementBytes;
-    uint256 leaves;
-    uint256 depth;
-    uint256 fold;
-    uint256 accumulators;
-    uint256 k;
-    /// Terms that one step carries; 0: the whole fold.
-    uint256 termsPerStep;
 }
 
 /// @title Decoder of programs (`docs/spec.md#32-encoding`).
@@ -381,25 +362,6 @@ library ProgramLib {
                 cols := and(shr(192, word), 0xffffffff)
                 format := byte(8, word)
             }
-        }
-    }
-
-    /// @notice What a game needs to know of the committed tensor `ordinal` at position t.
-    function tensorInfo(Program memory p, uint256 ordinal, uint256 t) internal pure returns (TensorInfo memory info) {
-        unchecked {
-            (info.entry, info.number) = locateOrdinal(p, ordinal);
-            (uint256 ptr,) = instrRow(entryWord(p, info.entry), info.number);
-            Instr memory i = decode(ptr);
-            info.yields = i.yields;
-            info.rows = i.rows;
-            info.cols = extent(i.cols, t);
-            info.elementBytes = outBytes(i.out);
-            info.leaves = (info.rows * info.cols + LEAF_ELEMENTS - 1) / LEAF_ELEMENTS;
-            info.depth = Merkle.clog2(info.leaves);
-            info.fold = i.fold;
-            info.accumulators = i.fold == FOLD_NONE ? 0 : i.two || i.fold == FOLD_ARGMAX ? 2 : 1;
-            info.k = extent(i.k, t);
-            info.termsPerStep = i.terms == 0 ? 0 : 1 << (i.terms - 1);
         }
     }
 }

@@ -12,6 +12,8 @@ contract ProgramValidator is IProgramValidator {
     using OperandLib for Operand;
     using OperandLib for Slot;
 
+    /// @dev Bytes of running totals that a submitter may have to post at once.
+    uint256 private constant MOST_POSTING = 100_000;
     uint256 private constant MAGIC_VERSION = 0x6f706d6c01; // "opml", 1
     uint256 private constant MOST_BLOCKS = 64;
     uint256 private constant MOST_ENTRIES = 1024;
@@ -179,7 +181,9 @@ contract ProgramValidator is IProgramValidator {
             if (!i.yields) facts.always = ordinal;
             uint256 leaves = (i.rows * _n(i.cols) + ProgramLib.LEAF_ELEMENTS - 1) / ProgramLib.LEAF_ELEMENTS;
             facts.tensorDepth = _max(facts.tensorDepth, Merkle.clog2(leaves));
-            facts.totals = _max(facts.totals, _totals(i));
+            uint256 totals = _totals(i);
+            _need(c, 12, totals <= MOST_POSTING);
+            facts.totals = _max(facts.totals, totals);
         }
         if (entry + 1 == c.p.entries) {
             Instr memory last = c.s.i;

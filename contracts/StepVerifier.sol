@@ -83,8 +83,6 @@ contract StepVerifier is IStepVerifier {
     }
 
     /// @inheritdoc IStepVerifier
-    /// @dev The depth of the vocabulary's tree is not known here: all that is left of the witness is taken for siblings. A path
-    /// of another length leads to the root only by a collision, since leaves and nodes have tags of their own.
     function pieceProof(
         StepContext calldata context,
         uint32 j,
@@ -136,8 +134,6 @@ contract StepVerifier is IStepVerifier {
     /// @dev Consume `length u16 ‖ bytes` of the token's piece and the siblings that prove it.
     function _piece(Witness memory w, uint256 token) private pure returns (bytes calldata piece) {
         uint256 next = w.next;
-        bytes32 node;
-        uint256 depth;
         assembly ("memory-safe") {
             piece.length := shr(240, calldataload(next))
             piece.offset := add(next, 2)
@@ -145,9 +141,9 @@ contract StepVerifier is IStepVerifier {
         // Unchecked: calldata offsets. A piece that ends beyond the witness is refused with what follows.
         unchecked {
             w.next = next + 2 + piece.length;
-            if (w.next < w.end) depth = (w.end - w.next) >> 5;
         }
-        node = Openings.path(w, Merkle.NODE_VOCABULARY, token, Merkle.leaf(Merkle.LEAF_PIECE, piece), 1 << depth);
+        bytes32 node = Merkle.leaf(Merkle.LEAF_PIECE, piece);
+        node = Openings.path(w, Merkle.NODE_VOCABULARY, token, node, w.vocabularySize);
         if (node != w.vocabularyRoot) revert WrongPiece(w.vocabularyRoot, node);
     }
 

@@ -72,6 +72,16 @@ struct Cursor {
     uint32 ordinal;
 }
 
+/// An element of what was opened, and the proof that it is there.
+/// @param i its number among the elements that were opened
+/// @param data the leaf that holds it
+/// @param siblings from that leaf to the node in hand, lowest first; none where one leaf was opened
+struct Element {
+    uint256 i;
+    bytes data;
+    bytes32[] siblings;
+}
+
 /// A game's whole state.
 /// @param height above the leaves; in Totals and TotalPick the round (1, 2), in Step the mode (0 whole, 1 chunk, 2 finish)
 /// @param index of the node on its level; from Totals on the flat number of the element
@@ -211,11 +221,11 @@ interface IDisputeGame {
     /// Go on at child i of the node, which is not padding, proven by its siblings below the node.
     function pick(GameKey calldata key, uint256 i, bytes32 child, bytes32[] calldata siblings) external;
 
-    /// The elements of the leaf. Anybody may post them.
+    /// The elements below the node: a leaf, or a whole tensor of at most 4,096 bytes. Anybody may post them.
     function leaf(GameKey calldata key, bytes calldata data) external;
 
-    /// Say that element i of the leaf is wrong.
-    function element(GameKey calldata key, uint256 i, bytes calldata data) external;
+    /// Say which element is wrong, of those that were opened.
+    function element(GameKey calldata key, Element calldata named) external;
 
     /// The states of the element's fold, big-endian. From the submitter or the operator.
     function totals(GameKey calldata key, Claim calldata claim, bytes calldata states) external;
@@ -228,11 +238,13 @@ interface IDisputeGame {
     function announce(GameKey calldata key, bytes32 digest) external;
 
     /// Prove that the element or state is not what the machine computes.
+    /// @param named in phase Element the element, whose fold has to fit one step; in phase Step nothing is read of it
     function step(
         GameKey calldata key,
         Claim calldata claim,
         Request calldata request,
         bytes32 traceRoot,
+        Element calldata named,
         bytes calldata witness
     ) external;
 

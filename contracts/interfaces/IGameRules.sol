@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Cursor} from "./IDisputeGame.sol";
+import {Cursor, Element} from "./IDisputeGame.sol";
 import {Sizes} from "./IModelRegistry.sol";
 
 /// The committed tensor `ordinal` at a position, under a program.
@@ -14,14 +14,20 @@ struct TensorAt {
 /// What of a game follows from the program alone (docs/spec.md, The game). Stateless; every answer tells the number of schedule
 /// entries that were read for it, since that sets the gas.
 interface IGameRules {
-    /// Depth of the tensor's tree and how many leaves are not padding.
-    function tree(TensorAt calldata tensor) external view returns (uint256 depth, uint256 leaves, uint256 entries);
+    /// Depth of the tensor's tree, how many leaves are not padding, and whether it is opened whole.
+    function tree(TensorAt calldata tensor)
+        external
+        view
+        returns (uint256 depth, uint256 leaves, bool whole, uint256 entries);
 
-    /// Bytes of a leaf of the tensor.
-    function leafBytes(TensorAt calldata tensor, uint256 leaf) external view returns (uint256 length, uint256 entries);
+    /// Reverts unless `data` are the elements below a node of the tensor's tree.
+    function leaf(TensorAt calldata tensor, uint256 height, uint256 index, bytes32 node, bytes calldata data)
+        external
+        view
+        returns (uint256 entries);
 
-    /// Element i of a leaf: its flat number, its stored bits, and whether its fold is dissected.
-    function element(TensorAt calldata tensor, uint256 leaf, uint256 i, bytes calldata data)
+    /// An element below a node: its flat number, its stored bits, and whether its fold is dissected. Reverts unless it is proven.
+    function element(TensorAt calldata tensor, uint256 height, uint256 index, bytes32 node, Element calldata named)
         external
         view
         returns (uint256 number, uint256 bits, bool dissected, uint256 entries);
@@ -38,7 +44,8 @@ interface IGameRules {
         view
         returns (bytes32 next, uint256 mode, bool again, uint256 entries);
 
-    /// The trace root above a node that isn't padding, and how many leaves of its tree aren't.
+    /// The trace root above a node that isn't padding, how many leaves of its tree aren't, and whether it is the root of a
+    /// tensor that is opened whole.
     function rootAbove(
         address program,
         Sizes calldata sizes,
@@ -47,5 +54,5 @@ interface IGameRules {
         Cursor calldata cursor,
         bytes32 node,
         bytes32[] calldata siblings
-    ) external view returns (bytes32 root, uint256 leaves);
+    ) external view returns (bytes32 root, uint256 leaves, bool whole);
 }

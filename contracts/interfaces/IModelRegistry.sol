@@ -82,7 +82,7 @@ interface IModelRegistry {
     function rootsOf(bytes32 modelId)
         external
         view
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, Sizes memory);
+        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, uint32 vocabularySize, Sizes memory);
 
     /// Whether the token ends an output of the model.
     function isEndToken(bytes32 modelId, uint32 token) external view returns (bool);

@@ -8,6 +8,7 @@ struct StepContext {
     address program;
     bytes32 weightsRoot;
     bytes32 vocabularyRoot;
+    uint32 vocabularySize;
     bytes32 traceRoot;
     bytes32 promptRoot;
     uint32 promptLength;

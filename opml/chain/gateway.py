@@ -348,16 +348,17 @@ def call_of(request: Request, claim: Claim, key: GameKey, move: m.GameMove) -> t
             return "pick", [game, i, child, list(siblings)]
         case m.Leaf(data):
             return "leaf", [game, data]
-        case m.Element(i, data):
-            return "element", [game, i, data]
+        case m.Element():
+            return "element", [game, element_values(move)]
         case m.Totals(states):
             return "totals", [game, claim.values(), states]
         case m.PickTotal(j, before, states):
             return "pickTotal", [game, j, before, states]
         case m.Announce(digest):
             return "announce", [game, digest]
-        case m.Step(trace_root, witness):
-            return "step", [game, claim.values(), request.values(), trace_root, witness]
+        case m.Step(trace_root, witness, named):
+            named_values = element_values(named)
+            return "step", [game, claim.values(), request.values(), trace_root, named_values, witness]
         case m.TokenProof(trace_root, j, witness):
             return "tokenProof", [game, claim.values(), request.values(), trace_root, j, witness]
         case m.PieceProof(j, answer, lengths, witness):
@@ -366,6 +367,11 @@ def call_of(request: Request, claim: Claim, key: GameKey, move: m.GameMove) -> t
             return "timeout", [game, claim.values()]
         case m.Release():
             return "release", [game]
+
+
+def element_values(named: m.Element) -> tuple[object, ...]:
+    """A named element in the order of the ABI struct."""
+    return (named.i, named.data, list(named.siblings))
 
 
 def _plain(receipt: Receipt, game_id: bytes = b"") -> seam.Receipt:

@@ -326,7 +326,7 @@ class Arena:
         self.game_records[key.id] = _Game(key, GameState())
         self._settle(posted, key, outcome)
         siblings = len(move.siblings) if isinstance(move, OpenAt) else 0
-        self.mine(sender, ledger.OPEN + ledger.OPEN_SIBLING * siblings)
+        self.mine(sender, ledger.OPEN + ledger.SIBLING * siblings)
         return key
 
     def play(self, sender: bytes, key: GameKey, move: GameMove) -> Receipt:
@@ -367,9 +367,9 @@ class Arena:
             case Pick():
                 return ledger.PICK
             case Leaf(data):
-                return ledger.LEAF + ledger.DATA_BYTE * len(data) + entries
-            case Element(_, data):
-                return ledger.ELEMENT + ledger.DATA_BYTE * len(data) + entries
+                return ledger.leaf(len(data), self.sizes.entries)
+            case Element():
+                return ledger.ELEMENT + self._naming(move)
             case Totals(states):
                 return ledger.TOTALS + ledger.DATA_BYTE * len(states) + entries
             case PickTotal(_, _, states):
@@ -385,7 +385,12 @@ class Arena:
             case Release():
                 return ledger.RELEASE
             case _:
-                return step_cost(self.model.layout, self.model.layout.committed[game.ordinal]).gas
+                cost = step_cost(self.model.layout, self.model.layout.committed[game.ordinal]).gas
+                return cost + (self._naming(move.named) if game.phase == Phase.ELEMENT else 0)
+
+    def _naming(self, named: Element) -> int:
+        proof = ledger.INPUT_BYTE * len(named.data) + ledger.SIBLING * len(named.siblings)
+        return ledger.NAME + proof + ledger.ENTRY * self.sizes.entries
 
     def verdict(self, claim_id: bytes) -> ClaimStatus:
         """Status of a claim."""

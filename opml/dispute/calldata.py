@@ -10,7 +10,7 @@ from opml.vm.keccak import keccak256
 
 _HEAD = ["(bytes32,address,uint256)", f"({CLAIM_TYPES})", f"({REQUEST_TYPES})"]
 _TAILS: dict[type, tuple[str, list[str]]] = {
-    Step: ("step", ["bytes32", "bytes"]),
+    Step: ("step", ["bytes32", "(uint256,bytes,bytes32[])", "bytes"]),
     TokenProof: ("tokenProof", ["bytes32", "uint32", "bytes"]),
     PieceProof: ("pieceProof", ["uint32", "bytes", "bytes", "bytes"]),
 }
@@ -23,7 +23,8 @@ def calldata_of(request: Request, claim: Claim, key: GameKey, proof: Proof) -> b
     """Selector and arguments of the call that sends a proof."""
     head = [(key.claim_id, key.challenger, key.salt), claim.values(), request.values()]
     if isinstance(proof, Step):
-        tail: list[object] = [proof.trace_root, proof.witness]
+        named = proof.named
+        tail: list[object] = [proof.trace_root, (named.i, named.data, named.siblings), proof.witness]
     elif isinstance(proof, TokenProof):
         tail = [proof.trace_root, proof.j, proof.witness]
     else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from opml.dispute.cursor import STAGE_TAGS, at
 from opml.dispute.descent import target_of
-from opml.dispute.moves import Element, GameMove, Pick, PickTotal, Proof, Step, Totals
+from opml.dispute.moves import GameMove, Pick, PickTotal, Proof, Step, Totals
 from opml.dispute.nodes import Nodes, child_siblings
 from opml.dispute.own import Own
 from opml.dispute.strategy import (
@@ -17,12 +17,12 @@ from opml.dispute.strategy import (
     announced,
     before_of,
     challenger_move,
+    element_at,
     submitter_move,
 )
 from opml.dispute.totals import Dissection, pack_states, unpack_states
 from opml.dispute.types import SUBMITTER_PHASES, Phase
 from opml.vm.commitment import node_hash
-from opml.vm.isa import OUT_BYTES
 from opml.vm.keccak import keccak256
 from opml.vm.trace import Cursor, Stage
 
@@ -137,7 +137,11 @@ class BrokenNodes:
     def leaf(self, cursor: Cursor) -> bytes:
         if cursor == self._place:
             return self._preimage[1:]
-        return self._inner.leaf(cursor)
+        if cursor.height == 0:
+            return self._inner.leaf(cursor)
+        first, count = cursor.index << cursor.height, self._shapes.leaf_count(cursor)
+        numbers = range(first, min(first + (1 << cursor.height), count))
+        return b"".join(self.leaf(at(cursor, 0, number)) for number in numbers)
 
 
 def standing_for(own: Own, nodes: Nodes) -> Own:
@@ -167,7 +171,7 @@ def random_challenger(rng: random.Random) -> Strategy:
             count = len(view.story.children)
             return pick_at(view, rng.randrange(count))
         if game.phase == Phase.ELEMENT:
-            return element_at(view, own, rng.randrange(1 << 8))
+            return element_at(view, own, rng.randrange(_opened(view, own)))
         if game.phase == Phase.TOTAL_PICK:
             return total_at(view, own, rng.randrange(1 << 16))
         return announced(view, proof_of(view, own))
@@ -212,11 +216,9 @@ def pick_at(view: View, i: int) -> Pick:
     return Pick(i, children[i], child_siblings(STAGE_TAGS[view.game.stage], children, i))
 
 
-def element_at(view: View, own: Own, i: int) -> Element:
-    """Names element i of the leaf (modulo how many there are)."""
-    data = view.story.data
-    count = len(data) // OUT_BYTES[own.shapes.slot(view.game.ordinal).instr.out]
-    return Element(i % count, data)
+def _opened(view: View, own: Own) -> int:
+    """How many elements were opened."""
+    return len(view.story.data) // own.shapes.element_bytes(view.game.ordinal)
 
 
 def total_at(view: View, own: Own, j: int) -> PickTotal:

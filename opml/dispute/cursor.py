@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from opml.vm.commitment import Tag
+from opml.vm.isa import LEAF_ELEMENTS, OUT_BYTES
 from opml.vm.layout import Layout, Leaves, SlotInfo, clog2
 from opml.vm.trace import Cursor, Stage
 
@@ -29,6 +30,10 @@ STAGE_TAGS: Mapping[Stage, Tag] = {
 def is_leaf(cursor: Cursor) -> bool:
     """Whether this is a leaf of a tensor, whose preimage is elements."""
     return cursor.stage == Stage.TENSOR and cursor.height == 0
+
+
+WHOLE_BYTES = 4096
+"""A tensor of at most so many bytes is opened at once."""
 
 
 def span(height: int, fanout: int) -> int:
@@ -61,6 +66,24 @@ class Shapes:
     def leaves_of(self, t: int, ordinal: int) -> Leaves:
         """How a committed tensor is cut into leaves."""
         return self.layout.slot_leaves(self.slot(ordinal), t)
+
+    def element_bytes(self, ordinal: int) -> int:
+        """Bytes of a stored element of a committed tensor."""
+        return OUT_BYTES[self.slot(ordinal).instr.out]
+
+    def is_end(self, cursor: Cursor) -> bool:
+        """Whether what lies below a node in normal form is opened by its elements: a leaf of a tensor, or the
+        root of a small one."""
+        if cursor.stage != Stage.TENSOR:
+            return False
+        leaves = self.leaves_of(cursor.t, cursor.ordinal)
+        small = leaves.length * self.element_bytes(cursor.ordinal) <= WHOLE_BYTES
+        return cursor.height == 0 or (small and cursor.height == leaves.depth)
+
+    def elements(self, cursor: Cursor) -> int:
+        """Elements below a node of a tensor's tree that is not padding."""
+        most = LEAF_ELEMENTS << cursor.height
+        return min(most, self.leaves_of(cursor.t, cursor.ordinal).length - cursor.index * most)
 
     def present(self, t: int) -> int:
         """Committed slots that a position has: all, or all before the first that yields."""

@@ -27,7 +27,7 @@ from opml.dispute.moves import (
     Totals,
     TotalsPosted,
 )
-from opml.dispute.nodes import fold_children
+from opml.dispute.nodes import fold_children, leaf_hashes
 from opml.dispute.state import (
     Call,
     GameState,
@@ -42,7 +42,7 @@ from opml.dispute.totals import Chunk, Dissection, unpack_states
 from opml.dispute.types import ZERO32, Docket, GameKey, Phase
 from opml.dispute.verifier import StepTarget
 from opml.vm.commitment import Tag, empty, leaf_hash, path_root
-from opml.vm.isa import LEAF_ELEMENTS, OUT_BYTES
+from opml.vm.isa import LEAF_ELEMENTS
 from opml.vm.keccak import keccak256
 from opml.vm.step import Mode
 from opml.vm.trace import Cursor, Stage
@@ -73,7 +73,7 @@ def open_game(rules: Rules, docket: Docket, move: Opening, call: Call) -> tuple[
     else:
         _check_opening(rules, move)
         game, trace_root = _arrive(shapes, replace(game, word=move.node), move.cursor), move.trace_root
-        gas += ledger.OPEN_AT + ledger.OPEN_SIBLING * len(move.siblings)
+        gas += ledger.OPEN_AT + ledger.SIBLING * len(move.siblings)
         gas += ledger.ENTRY * rules.sizes.entries + _crossing(rules, move.cursor)
     game, docket = repay(rules, game, docket, gas, call)
     docket = replace(docket, open_games=docket.open_games + 1)
@@ -126,8 +126,7 @@ def _check_real(shapes: Shapes, cursor: Cursor) -> None:
 def _arrive(shapes: Shapes, game: GameState, cursor: Cursor) -> GameState:
     """The game at a node, in the next tree where this one was passed."""
     cursor = shapes.normal(cursor)
-    at_leaf = cursor.stage == Stage.TENSOR and cursor.height == 0
-    phase = Phase.LEAF if at_leaf else Phase.REVEAL
+    phase = Phase.LEAF if shapes.is_end(cursor) else Phase.REVEAL
     return replace(game.at(cursor), leaves=shapes.leaf_count(cursor), phase=phase)
 
 
@@ -205,44 +204,56 @@ def _crossing(rules: Rules, cursor: Cursor) -> int:
 
 
 def leaf(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Leaf, call: Call) -> Outcome:
-    """The elements of the leaf."""
+    """The elements below the node."""
     game = submitter_moves(rules, game, call)
-    expected = rules.shapes.leaves_of(game.position, game.ordinal).size(game.index)
+    width = rules.shapes.element_bytes(game.ordinal)
+    expected = rules.shapes.elements(game.cursor) * width
     if len(move.data) != expected:
         raise errors.WrongLeafLength(expected, len(move.data))
-    _check_leaf(game, move.data)
-    gas = ledger.LEAF + ledger.DATA_BYTE * expected + ledger.ENTRY * rules.sizes.entries
+    root = fold_children(Tag.TENSOR, leaf_hashes(move.data, width, game.height))[-1][0]
+    if root != game.word:
+        raise errors.WrongNode(game.word, root)
+    gas = ledger.leaf(expected, rules.sizes.entries)
     game = charge(rules, replace(game, phase=Phase.ELEMENT), gas, call)
     return Outcome(game, docket, (LeafRevealed(key.id, move.data),))
-
-
-def _check_leaf(game: GameState, data: bytes) -> None:
-    actual = leaf_hash(Tag.TENSOR_LEAF, data)
-    if actual != game.word:
-        raise errors.WrongNode(game.word, actual)
 
 
 def element(
     rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Element, call: Call
 ) -> Outcome:
-    """Element i of the leaf is wrong."""
+    """An element of what was opened is wrong."""
     game = challenger_moves(rules, key, game, call)
-    _check_leaf(game, move.data)
-    count = rules.shapes.leaves_of(game.position, game.ordinal).elements(game.index)
-    if move.i >= count:
-        raise errors.NoSuchElement(move.i, count)
-    width = OUT_BYTES[rules.shapes.slot(game.ordinal).instr.out]
-    bits = int.from_bytes(move.data[move.i * width : (move.i + 1) * width], "little")
-    number = game.index * LEAF_ELEMENTS + move.i
+    game, named, gas = name_element(rules, key, game, move)
+    game, docket = repay(rules, game, docket, ledger.ELEMENT + gas, call)
+    return Outcome(game, docket, (named,))
+
+
+def name_element(
+    rules: Rules, key: GameKey, game: GameState, named: Element
+) -> tuple[GameState, ElementNamed, int]:
+    """(game in TOTALS or STEP, event, gas of the naming) from a game in ELEMENT."""
+    count = rules.shapes.elements(game.cursor)
+    if named.i >= count:
+        raise errors.NoSuchElement(named.i, count)
+    if len(named.siblings) != game.height:
+        raise errors.WrongSiblingCount(game.height, len(named.siblings))
+    leaf_number, at_element = divmod(named.i, LEAF_ELEMENTS)
+    root = path_root(Tag.TENSOR, leaf_number, leaf_hash(Tag.TENSOR_LEAF, named.data), named.siblings)
+    # INVARIANT: what is under the node has the right length, since it was opened.
+    if root != game.word:
+        raise errors.WrongNode(game.word, root)
+    width = rules.shapes.element_bytes(game.ordinal)
+    bits = int.from_bytes(named.data[at_element * width : (at_element + 1) * width], "little")
+    number = (game.index << game.height) * LEAF_ELEMENTS + named.i
     game = replace(game, index=number)
     if rules.cuts(game).needed:
         game = replace(game, phase=Phase.TOTALS, height=1, word=bits.to_bytes(32, "big"))
     else:
         target = StepTarget(game.position, game.ordinal, number, Mode.WHOLE)
         game = replace(game, phase=Phase.STEP, height=Mode.WHOLE, word=target.pack(bits))
-    gas = ledger.ELEMENT + ledger.DATA_BYTE * len(move.data) + ledger.ENTRY * rules.sizes.entries
-    game, docket = repay(rules, game, docket, gas, call)
-    return Outcome(game, docket, (ElementNamed(key.id, number, bits),))
+    gas = ledger.NAME + ledger.INPUT_BYTE * len(named.data) + ledger.SIBLING * len(named.siblings)
+    gas += ledger.ENTRY * rules.sizes.entries
+    return game, ElementNamed(key.id, number, bits), gas
 
 
 # Running totals ----------------------------------------------------------------------------------------

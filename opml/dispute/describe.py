@@ -191,17 +191,21 @@ def move_text(shapes: Shapes, fanout: int, game: GameState, move: Move) -> str:
             where = below if shapes.is_padding(below) else shapes.normal(below)
             return f"picks node {i}: {place_text(shapes, where)}"
         case Leaf(data):
-            return f"opens the leaf, {len(data)} bytes: {place_text(shapes, game.cursor)}"
-        case Element(i, _):
-            return f"names element {i} of the leaf"
+            if not game.height:
+                return f"opens the leaf, {len(data)} bytes: {place_text(shapes, game.cursor)}"
+            slot = slot_text(shapes.layout, shapes.slot(game.ordinal))
+            return f"opens the tensor, {len(data)} bytes: position {game.position}, {slot}"
+        case Element(i):
+            return f"names element {i} of what was opened"
         case Totals(states):
             return f"posts {len(states)} bytes of running totals, round {game.height}"
         case PickTotal(j, _, _):
             return f"picks running total {j}, round {game.height}"
         case Announce():
             return "announces its proof"
-        case Step(_, witness):
-            return f"proves the step with {len(witness)} bytes"
+        case Step(_, witness, named):
+            what = f"names element {named.i} and proves its step" if named.data else "proves the step"
+            return f"{what} with {len(witness)} bytes"
         case TokenProof(_, j, _):
             return f"proves that output token {j} was not sampled"
         case PieceProof(j, _, _, _):

@@ -15,10 +15,11 @@ from opml.vm.layout import Layout, clog2
 OPEN = 76_500
 DOCKET = 45_500
 OPEN_AT = 35_500
-OPEN_SIBLING = 900
+SIBLING = 900
 PICK = 48_000
-CROSS = 11_000
-ELEMENT = 49_000
+CROSS = 11_500
+ELEMENT = 44_000
+NAME = 17_000
 PICK_TOTAL = 58_500
 ANNOUNCE = 61_000
 RELEASE = 89_500
@@ -27,15 +28,17 @@ CLOSE_WON = 154_000
 REVEAL_ROOT = 64_500
 REVEAL = 39_000
 REVEAL_CHILD = 1_000
-LEAF = 48_500
+LEAF = 49_500
 TOTALS = 57_500
 DATA_BYTE = 25
+INPUT_BYTE = 18
 TOKEN_PROOF = 220_000
 PIECE_PROOF = 220_000
 WIN = 90_000
 LATE = 40_000
 BYTE = 40
 ENTRY = 150
+FLOOR = 27_500
 
 DUE_UNIT = 10**9
 """Dues and charges of a game count in this many wei."""
@@ -75,25 +78,31 @@ def price(base_fee: int, ceiling: int) -> int:
     return min(base_fee, ceiling) * 5 // 4
 
 
-def rounds(sizes: Sizes, fanout: int) -> int:
-    """Reveals of a game, and picks, which are as many."""
+def leaf(count: int, entries: int) -> int:
+    """To open a leaf, or a whole tensor, of so many bytes: execution, or the floor of its calldata."""
+    return max(LEAF + DATA_BYTE * count + ENTRY * entries, FLOOR + BYTE * count)
+
+
+def rounds(sizes: Sizes, fanout: int) -> tuple[int, int]:
+    """Reveals of a game, and picks, which are as many: down to a tensor, and in its tree."""
 
     def levels(depth: int) -> int:
         return -(-depth // fanout) or 1
 
-    return levels(clog2(sizes.limit)) + levels(clog2(sizes.committed)) + -(-sizes.tensor_depth // fanout)
+    return levels(clog2(sizes.limit)) + levels(clog2(sizes.committed)), -(-sizes.tensor_depth // fanout)
 
 
 def reveals(sizes: Sizes, fanout: int) -> int:
-    """Q: all that the submitter's side posts in one game."""
+    """Q: all that the submitter's side posts in one game. A tensor is revealed down to a leaf, or opened
+    whole."""
+    outer, inner = rounds(sizes, fanout)
+    one = REVEAL + (REVEAL_CHILD << fanout)
     return (
         REVEAL_ROOT
         - REVEAL
-        + rounds(sizes, fanout) * (REVEAL + (REVEAL_CHILD << fanout))
-        + LEAF
-        + 1024 * DATA_BYTE
-        + 2 * (TOTALS + sizes.totals * DATA_BYTE)
-        + 3 * ENTRY * sizes.entries
+        + outer * one
+        + max(inner * one + leaf(1024, sizes.entries), leaf(4096, sizes.entries))
+        + 2 * (TOTALS + sizes.totals * DATA_BYTE + ENTRY * sizes.entries)
     )
 
 
@@ -104,11 +113,13 @@ def picks(sizes: Sizes, fanout: int) -> int:
         OPEN
         + DOCKET
         + OPEN_AT
-        + OPEN_SIBLING * depths
-        + rounds(sizes, fanout) * PICK
+        + SIBLING * depths
+        + sum(rounds(sizes, fanout)) * PICK
         + 2 * CROSS
         + ELEMENT
-        + 1024 * DATA_BYTE
+        + NAME
+        + 1024 * INPUT_BYTE
+        + 4 * SIBLING
         + 2 * (PICK_TOTAL + sizes.totals * DATA_BYTE)
         + 5 * ENTRY * sizes.entries
         + ANNOUNCE

@@ -58,17 +58,21 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The stored bytes of the leaf."""
+    """The stored bytes of the leaf, or of the whole tensor where it is small."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Element i of the leaf is wrong."""
+    """Element i of what was opened is wrong: `data` is the leaf that holds it, proven by its siblings."""
 
     i: int
     data: bytes
+    siblings: tuple[bytes, ...] = ()
+
+
+NOTHING = Element(0, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,12 @@ class PickTotal:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The proof that the element or state is not what the machine computes."""
+    """The proof that the element or state is not what the machine computes; `named` is the element where it
+    wasn't named before."""
 
     trace_root: bytes
     witness: bytes
+    named: Element = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

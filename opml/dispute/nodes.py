@@ -12,7 +12,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Protocol
 
 from opml.dispute.cursor import STAGE_TAGS, Shapes, at
-from opml.vm.commitment import Tag, leaf_data, node_hash
+from opml.vm.commitment import Tag, empty, leaf_hash, node_hash
+from opml.vm.isa import LEAF_ELEMENTS
 from opml.vm.trace import Cursor, Trace, TraceTrees
 
 
@@ -28,7 +29,7 @@ class Nodes(Protocol):
         ...
 
     def leaf(self, cursor: Cursor) -> bytes:
-        """The stored bytes of a leaf of a tensor."""
+        """The stored bytes below a node of a tensor's tree that is not padding."""
         ...
 
 
@@ -47,8 +48,17 @@ class TraceNodes:
         return tuple(self.trees.tree(cursor).children(cursor.height, cursor.index, levels))
 
     def leaf(self, cursor: Cursor) -> bytes:
-        leaves = self.shapes.leaves_of(cursor.t, cursor.ordinal)
-        return leaf_data(leaves, self.trace.tensor(cursor.t, cursor.ordinal), cursor.index)
+        width = self.shapes.element_bytes(cursor.ordinal)
+        first = cursor.index * (LEAF_ELEMENTS << cursor.height)
+        data = self.trace.tensor(cursor.t, cursor.ordinal)
+        return data[first * width : (first + self.shapes.elements(cursor)) * width]
+
+
+def leaf_hashes(data: bytes, width: int, height: int) -> list[bytes]:
+    """The 2^height leaves of a tensor whose elements of `width` bytes are opened together."""
+    size = LEAF_ELEMENTS * width
+    hashes = [leaf_hash(Tag.TENSOR_LEAF, data[at : at + size]) for at in range(0, len(data), size)]
+    return hashes + [empty(Tag.TENSOR, 0)] * ((1 << height) - len(hashes))
 
 
 def fold_children(tag: Tag, children: Sequence[bytes]) -> list[list[bytes]]:

@@ -35,14 +35,16 @@ from opml.dispute.moves import (
     TokenProof,
     Totals,
 )
-from opml.dispute.nodes import MixedNodes, child_siblings
+from opml.dispute.nodes import MixedNodes, child_siblings, leaf_hashes
 from opml.dispute.own import Own
 from opml.dispute.state import GameState, clock_of
 from opml.dispute.totals import Chunk, Dissection, first_difference, pack_states, unpack_states
 from opml.dispute.types import ZERO32, GameKey, Phase, Terms, commitment_of
 from opml.dispute.verdict import ANNOUNCEMENT_SHIFT
-from opml.dispute.verifier import slice_of
-from opml.vm.isa import LEAF_ELEMENTS, OUT_BYTES
+from opml.dispute.verifier import StepTarget, slice_of
+from opml.vm.commitment import Tag
+from opml.vm.isa import LEAF_ELEMENTS
+from opml.vm.step import Mode
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ def challenger_move(view: View, own: Own) -> GameMove | None:
     if game.phase == Phase.PICK:
         return pick(view, own)
     if game.phase == Phase.ELEMENT:
-        return element(view, own)
+        named = element(view, own)
+        return named and name(view, own, named)
     if game.phase == Phase.TOTAL_PICK:
         return pick_total(view, own)
     if game.phase == Phase.STEP:
@@ -231,11 +234,31 @@ def element(view: View, own: Own) -> Element | None:
     """The leftmost element that differs from one's own."""
     game, theirs = view.game, view.story.data
     mine = own.nodes.leaf(game.cursor)
-    width = OUT_BYTES[own.shapes.slot(game.ordinal).instr.out]
+    width = own.shapes.element_bytes(game.ordinal)
     for i in range(len(mine) // width):
         if mine[i * width : (i + 1) * width] != theirs[i * width : (i + 1) * width]:
-            return Element(i, theirs)
+            return element_at(view, own, i)
     return None
+
+
+def element_at(view: View, own: Own, i: int) -> Element:
+    """Element i of what was opened, and what proves it."""
+    game, theirs = view.game, view.story.data
+    width = own.shapes.element_bytes(game.ordinal)
+    size, number = LEAF_ELEMENTS * width, i // LEAF_ELEMENTS
+    siblings = child_siblings(Tag.TENSOR, leaf_hashes(theirs, width, game.height), number)
+    return Element(i, theirs[number * size : (number + 1) * size], siblings)
+
+
+def name(view: View, own: Own, named: Element) -> GameMove | None:
+    """Name an element: together with the proof where its fold fits one step, else by itself."""
+    game = view.game
+    if Dissection.of(own.shapes.slot(game.ordinal).instr, game.position).needed:
+        return named
+    number = (game.index << game.height) * LEAF_ELEMENTS + named.i
+    target = StepTarget(game.position, game.ordinal, number, Mode.WHOLE)
+    _, witness = own.step_witness(target, view.known.nodes)
+    return announced(view, Step(view.known.trace_root, witness, named))
 
 
 def pick_total(view: View, own: Own) -> PickTotal:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from opml.dispute import errors, ledger
-from opml.dispute.descent import claimed_of, target_of
+from opml.dispute.descent import claimed_of, name_element, target_of
 from opml.dispute.moves import (
     Announce,
     Announced,
+    GameEvent,
     GameLost,
     GameReleased,
     GameWon,
@@ -45,6 +46,12 @@ def announce(
 def step(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Step, call: Call) -> Outcome:
     """The element or state is not what the machine computes."""
     _enter_proof(rules, key, game, move, call)
+    events: tuple[GameEvent, ...] = ()
+    gas = 0
+    if game.phase == Phase.ELEMENT:
+        # An element whose fold fits one step is named together with its proof.
+        game, named, gas = name_element(rules, key, game, move.named)
+        events = (named,)
     if game.phase != Phase.STEP:
         raise errors.WrongPhase(Phase.STEP, game.phase)
     rules.check_trace_root(move.trace_root)
@@ -56,9 +63,13 @@ def step(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Step
     if computed == claimed:
         raise errors.NotFraud(computed)
     if docket.rejected_at:
-        return _release(rules, key, game, docket, rules.step_gas(game.ordinal) + ledger.LATE, call)
-    won = GameWon(key.id, rules.claim_id, Reason.STEP, computed, claimed)
-    return _win(rules, key, game, docket, won, 0, call)
+        gas += rules.step_gas(game.ordinal) + ledger.LATE
+        outcome = _release(rules, key, game, docket, gas, call)
+    else:
+        game, docket = repay(rules, game, docket, gas, call)
+        won = GameWon(key.id, rules.claim_id, Reason.STEP, computed, claimed)
+        outcome = _win(rules, key, game, docket, won, 0, call)
+    return replace(outcome, events=events + outcome.events)
 
 
 def token_proof(

@@ -15,6 +15,7 @@ from opml.ops.quant import UNIT
 from opml.vm import cost
 from opml.vm.encoding import decode, encode
 from opml.vm.isa import (
+    LEAF_ELEMENTS,
     MAX_ELEMENTS,
     MAX_VIRTUAL_DEPTH,
     NO_INDEX,
@@ -161,6 +162,12 @@ class _Check:
             self.need(
                 12, instr.terms == 0 or instr.terms >= UNIT, f"a qdot takes at least {UNIT} terms a step"
             )
+        posted = _posting(instr)
+        self.need(
+            12,
+            posted <= MAX_STEP_BYTES,
+            f"{posted} bytes of running totals at once, allowed are {MAX_STEP_BYTES}: more `terms` a step",
+        )
 
     # Operands ------------------------------------------------------------------------------------------
 
@@ -323,6 +330,17 @@ class _Check:
             known = number < registers or POOL_BASE <= number < POOL_BASE + pool
             self.need(10, known, f"result {number} is neither a register nor a constant")
         self.need(10, not any(instr.result[results:]), "unused results are 0")
+
+
+def _posting(instr: Instr) -> int:
+    """Bytes of the larger of the two postings of running totals at the last position."""
+    k, carried = instr.k.n, instr.terms
+    if not carried or k <= carried:
+        return 0
+    width = 8 if instr.two or instr.fold == Fold.ARGMAX else 4
+    if carried >= LEAF_ELEMENTS or k <= LEAF_ELEMENTS:
+        return -(-k // carried) * width
+    return max(-(-k // LEAF_ELEMENTS), LEAF_ELEMENTS // carried - 1) * width
 
 
 __all__ = ["MAX_STEP_BYTES", "MAX_STEP_GAS", "validate"]

@@ -27,6 +27,10 @@ def ordinal(name: str) -> int:
 
 EMBED = Spot(2, ordinal("embed"), 7)
 ONE_ROUND = Spot(2, ordinal("ffn_up"), 280)
+ACROSS = Spot(2, ordinal("ffn_up"), 280)
+"""In the second leaf of a tensor that is opened whole."""
+WIDE = Spot(2, ordinal("wide"), 1_050)
+"""In a tensor that is revealed down to its leaves."""
 TWO_ROUNDS = Spot(2, ordinal("ffn_down"), 9)
 SAMPLE = Spot(3, ordinal("sample"))
 
@@ -380,6 +384,60 @@ def test_fanout_one_is_bisection() -> None:
     claim = world.claim()
     key, _ = claim.open()
     receipts = claim.descend(key, ONE_ROUND)
-    assert (
-        sum(any(log.event == "Picked" for log in r.logs) for r in receipts) == 3 + LAYOUT.position_depth + 1
-    )
+    picks = sum(any(log.event == "Picked" for log in r.logs) for r in receipts)
+    assert picks == 3 + LAYOUT.position_depth
+    other, _ = claim.open(salt=1)
+    receipts = claim.descend(other, WIDE)
+    picks = sum(any(log.event == "Picked" for log in r.logs) for r in receipts)
+    assert picks == 3 + LAYOUT.position_depth + 3
+
+
+@pytest.mark.parametrize("spot", [EMBED, WIDE])
+def test_an_element_whose_fold_fits_a_step_is_named_with_its_proof(world: World, spot: Spot) -> None:
+    claim = world.claim()
+    key, _ = claim.open()
+    claim.descend(key, spot, stop=Phase.ELEMENT)
+    arguments = claim.step_arguments(key, spot=spot)
+    claim.announce(key, arguments=arguments)
+    target = claim.target_hash(spot, 0, (0, 0), 0, 0)
+    world.send("deployer", world.verifier, "expect", claim.context_hash(), target)
+    world.send("deployer", world.verifier, "say", claim.bits(spot), True)
+    with pytest.raises(Revert) as refusal:
+        claim.send("alice", "step", *arguments)
+    assert refusal.value.error == "NotFraud"
+    assert claim.phase(key) == Phase.ELEMENT
+    world.send("deployer", world.verifier, "say", claim.bits(spot) ^ 1, True)
+    receipt = claim.send("alice", "step", *arguments)
+    named, won = receipt.event("ElementNamed").args, receipt.event("GameWon").args
+    assert (named["element"], named["bits"]) == (spot.element, claim.bits(spot))
+    assert won["claimed"] == claim.bits(spot)
+
+
+def test_a_dissected_element_is_not_proven_in_one_step(world: World) -> None:
+    claim = world.claim()
+    key, _ = claim.open()
+    claim.descend(key, ONE_ROUND, stop=Phase.ELEMENT)
+    arguments = claim.step_arguments(key, spot=ONE_ROUND)
+    claim.announce(key, arguments=arguments)
+    with pytest.raises(Revert) as refusal:
+        claim.send("alice", "step", *arguments)
+    assert refusal.value.error == "WrongPhase"
+
+
+def test_a_named_element_is_proven_under_the_node(world: World) -> None:
+    claim = world.claim()
+    key, _ = claim.open()
+    claim.descend(key, ACROSS, stop=Phase.ELEMENT)
+    i, data, siblings = claim.named(key, ACROSS)
+    for error, wrong in (
+        ("WrongNode", (i - 256, data, siblings)),
+        ("WrongNode", (i, data[:-4], siblings)),
+        ("WrongNode", (i, data, [bytes(32)])),
+        ("WrongSiblingCount", (i, data, [])),
+        ("WrongSiblingCount", (i, data, [*siblings, bytes(32)])),
+        ("NoSuchElement", (300, data, siblings)),
+        ("NoSuchElement", (1 << 255, data, siblings)),
+    ):
+        with pytest.raises(Revert) as refusal:
+            claim.send("alice", "element", key, wrong)
+        assert refusal.value.error == error

@@ -148,7 +148,8 @@ def pick_total(claim: Posted, j: int = 0, change: bool = False) -> None:
 
 def element(claim: Posted, i: int) -> None:
     key = at_phase(claim, Phase.ELEMENT)
-    claim.send("alice", "element", key, i, claim.world.own.nodes.leaf(claim.cursor(key)))
+    _, data, siblings = claim.named(key, EMBED)
+    claim.send("alice", "element", key, (i, data, siblings))
 
 
 def send_step(claim: Posted, announced: bool = True, who: str = "alice", **change: object) -> None:
@@ -193,7 +194,7 @@ def step_under_another_root(claim: Posted) -> None:
 
 def move_as(claim: Posted, who: str) -> None:
     key = at_phase(claim, Phase.ELEMENT)
-    claim.send(who, "element", key, 0, claim.world.own.nodes.leaf(claim.cursor(key)))
+    claim.send(who, "element", key, claim.named(key, EMBED))
 
 
 def with_root(claim: Posted) -> Key:

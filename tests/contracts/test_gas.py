@@ -91,9 +91,44 @@ def test_a_descent(world: World) -> None:
             stage = state["stage"]
             inner = entries(world) if crossed and stage == Stage.TENSOR else 0
             holds(ledger.PICK + crossed * ledger.CROSS + inner, receipt)
+        elif phase == Phase.LEAF:
+            holds(ledger.leaf(1200, len(world.model.program.schedule)), receipt)
         else:
-            figure = ledger.LEAF if phase == Phase.LEAF else ledger.ELEMENT
-            holds(figure + ledger.DATA_BYTE * 1024 + entries(world), receipt)
+            holds(ledger.ELEMENT + naming(world, 1024, 1), receipt)
+
+
+def naming(world: World, size: int, siblings: int) -> int:
+    return ledger.NAME + ledger.INPUT_BYTE * size + ledger.SIBLING * siblings + entries(world)
+
+
+@pytest.mark.parametrize(("name", "size"), [("wide", 1024), ("embed", 256)])
+def test_opening_a_leaf(world: World, name: str, size: int) -> None:
+    claim = world.claim()
+    spot = Spot(LAST, last(world, name), 5)
+    key, _ = claim.open()
+    claim.descend(key, spot, stop=Phase.LEAF)
+    holds(ledger.leaf(size, len(world.model.program.schedule)), claim.leaf(key))
+    holds(ledger.ELEMENT + naming(world, size, 0), claim.name(key, spot))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_naming_an_element_with_its_proof(large: bool) -> None:
+    """What a step takes more, for the name, than one whose element was named before."""
+    world = built(6)
+    gas = []
+    name, size = ("wide", 1024) if large else ("embed", 256)
+    for named in (False, True):
+        world.restore()
+        warm(world, "bob", "carol")
+        claim = world.claim()
+        spot = Spot(LAST, last(world, name), 0)
+        key, _ = claim.open()
+        claim.descend(key, spot, stop=Phase.ELEMENT if named else Phase.STEP)
+        arguments = claim.step_arguments(key, spot=spot if named else None)
+        claim.announce(key, arguments=arguments)
+        world.send("deployer", world.verifier, "say", 1 << 40, True)
+        gas.append(claim.send("alice", "step", *arguments).gas_used)
+    assert 0 < gas[1] - gas[0] <= naming(world, size, 0)
 
 
 @pytest.mark.parametrize("name", ["ffn_up", "ffn_down", "sample"])
@@ -123,9 +158,7 @@ def test_opening_below_the_root(world: World) -> None:
         ]
     ):
         _, receipt = claim.open_at(cursor, salt=salt + 1)
-        figure = (
-            ledger.OPEN + ledger.OPEN_AT + ledger.OPEN_SIBLING * len(shapes.above(cursor)) + entries(world)
-        )
+        figure = ledger.OPEN + ledger.OPEN_AT + ledger.SIBLING * len(shapes.above(cursor)) + entries(world)
         holds(figure, receipt)
 
 

@@ -54,6 +54,7 @@ def context_of(
         data_contract(encode(layout.program)),
         context.weights_root,
         vocabulary_root,
+        40,
         context.trace_root,
         context.prompt_root,
         context.prompt_length,
@@ -304,6 +305,32 @@ def test_piece_proof_tells_a_slice_of_the_answer_from_the_piece() -> None:
     with pytest.raises(Reverted) as refused:
         verifier().call("pieceProof", on, 1, b"", lengths[:3], b"")
     assert refused.value.selector == selector("NoLength(uint32,uint256)")
+
+
+def test_the_path_of_a_piece_is_as_long_as_the_vocabulary_tree_is_deep() -> None:
+    """A subtree is no piece, nor is what a shorter or longer path leads to."""
+    trace = trace_of("llama")
+    pieces = [bytes([65 + i]) for i in range(40)]
+    tree = vocabulary_tree(pieces)
+    witness = piece_witness(Prover(trace.trees), 0, pieces, tree)
+    answer, lengths = b"?" * len(trace.tokens[PROMPT:]), b"\0\1" * len(trace.tokens[PROMPT:])
+    assert verifier().call(
+        "pieceProof",
+        context_of(trace.layout, Context.of(trace.trees), tree.root),
+        0,
+        answer,
+        lengths,
+        witness,
+    )
+    for size in (1, 20, 32, 65, 1 << 20):
+        on = list(context_of(trace.layout, Context.of(trace.trees), tree.root))
+        on[3] = size
+        with pytest.raises(Reverted):
+            verifier().call("pieceProof", tuple(on), 0, answer, lengths, witness)
+    on = context_of(trace.layout, Context.of(trace.trees), tree.root)
+    for changed in (witness[:-32], witness + bytes(32)):
+        with pytest.raises(Reverted):
+            verifier().call("pieceProof", on, 0, answer, lengths, changed)
 
 
 def test_piece_that_ends_beyond_the_answer_is_not_the_piece() -> None:

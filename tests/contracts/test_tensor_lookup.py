@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from opml.dispute.cursor import WHOLE_BYTES
 from opml.dispute.totals import Dissection
+from opml.vm.commitment import Tag, leaf_hash
 from opml.vm.isa import OUT_BYTES
 from tests.contracts.revm import Deployed, Reverted, selector
 from tests.dispute.toys import every_form
@@ -24,12 +26,16 @@ def test_a_lookup_says_of_every_tensor_what_the_layout_says(rules: Deployed, lay
         for t in (0, 2, 1023):
             at = (program, slot.ordinal, t)
             leaves = layout.slot_leaves(slot, t)
-            assert rules.call("tree", at) == (leaves.depth, leaves.count, entries)
-            elements = leaves.length - 256 * (leaves.count - 1)
-            size = elements * OUT_BYTES[slot.instr.out]
-            assert rules.call("leafBytes", at, leaves.count - 1) == (size, entries)
+            width = OUT_BYTES[slot.instr.out]
+            whole = leaves.length * width <= WHOLE_BYTES
+            assert rules.call("tree", at) == (leaves.depth, leaves.count, whole, entries)
+            last = leaves.count - 1
+            data = bytes(n % 251 for n in range((leaves.length - 256 * last) * width))
+            node = leaf_hash(Tag.TENSOR_LEAF, data)
+            assert rules.call("leaf", at, 0, last, node, data) == entries
             cuts = Dissection.of(slot.instr, t)
-            dissected = rules.call("element", at, 0, 0, bytes(1024))[2]
+            number, bits, dissected, _ = rules.call("element", at, 0, last, node, (0, data, []))
+            assert (number, bits) == (256 * last, int.from_bytes(data[:width], "little"))
             assert dissected == cuts.needed
             if dissected:
                 states = len(cuts.chunks) * cuts.state_bytes

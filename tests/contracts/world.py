@@ -20,13 +20,13 @@ from opml.chain.artifacts import load_artifact
 from opml.chain.decode import claim_of, cursor_values, request_of, terms_values, tokens_bytes
 from opml.chain.embedded import EmbeddedChain
 from opml.dispute.cursor import STAGE_TAGS, Shapes, span
-from opml.dispute.nodes import child_siblings
+from opml.dispute.nodes import child_siblings, leaf_hashes
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.totals import Dissection
 from opml.dispute.types import SUBMITTER_PHASES, Claim, Phase, Request, Terms, commitment_of, lengths_of
 from opml.models.model import Model
 from opml.vm import engine
-from opml.vm.commitment import vocabulary_tree
+from opml.vm.commitment import Tag, vocabulary_tree
 from opml.vm.isa import OUT_BYTES
 from opml.vm.keccak import keccak256
 from opml.vm.trace import Cursor
@@ -329,8 +329,16 @@ class Posted:
         return self.send(who, "leaf", key, self.world.own.nodes.leaf(self.cursor(key)))
 
     def name(self, key: Key, spot: Spot) -> Receipt:
-        data = self.world.own.nodes.leaf(self.cursor(key))
-        return self.send(self._challenger(key), "element", key, spot.element % 256, data)
+        return self.send(self._challenger(key), "element", key, self.named(key, spot))
+
+    def named(self, key: Key, spot: Spot) -> tuple[int, bytes, list[bytes]]:
+        """An element of what was opened, and what proves it."""
+        cursor = self.cursor(key)
+        width = self.shapes.element_bytes(spot.ordinal)
+        data, size = self.world.own.nodes.leaf(cursor), 256 * width
+        number = spot.element - (cursor.index << cursor.height) * 256
+        siblings = child_siblings(Tag.TENSOR, leaf_hashes(data, width, cursor.height), number // 256)
+        return number, data[number // 256 * size : (number // 256 + 1) * size], list(siblings)
 
     def descend(self, key: Key, spot: Spot, stop: Phase = Phase.STEP) -> list[Receipt]:
         """Honest moves of both sides towards an element, until the phase is `stop` or totals are due."""
@@ -363,8 +371,10 @@ class Posted:
 
     # Proofs ----------------------------------------------------------------------------------------------
 
-    def step_arguments(self, key: Key, witness: bytes = b"w") -> list[object]:
-        return [key, self.claim.values(), self.request.values(), self.world.own.trace_root, witness]
+    def step_arguments(self, key: Key, witness: bytes = b"w", spot: Spot | None = None) -> list[object]:
+        """Arguments of a step; with `spot`, of one that names its element."""
+        named = (0, b"", []) if spot is None else self.named(key, spot)
+        return [key, self.claim.values(), self.request.values(), self.world.own.trace_root, named, witness]
 
     def digest(self, who: str, fn: str, arguments: Sequence[object]) -> bytes:
         data = abi.encode_call(self.world.game.artifact, fn, arguments)
@@ -405,11 +415,21 @@ class Posted:
         program = world.call(world.registry, "model", world.model.id)["program"]
         return keccak256(
             encode(
-                ["address", *["bytes32"] * 4, "uint32", "bytes32", "uint32", "uint256"],
+                [
+                    "address",
+                    *["bytes32"] * 2,
+                    "uint32",
+                    *["bytes32"] * 2,
+                    "uint32",
+                    "bytes32",
+                    "uint32",
+                    "uint256",
+                ],
                 [
                     program,
                     world.model.weights_root,
                     world.model.vocabulary_root,
+                    world.model.vocabulary_size,
                     world.own.trace_root,
                     request.prompt_root,
                     request.prompt_length,

@@ -261,7 +261,7 @@ def test_every_move_is_told_in_words() -> None:
     assert texts[0] == "posts a claim of 2 tokens"
     assert texts[1] == "opens a game at the trace root"
     assert texts[2] == "reveals the trace root and 4 nodes below it"
-    assert any("ffn_up, leaf 0" in text for text in texts)
+    assert any("opens the tensor, 1200 bytes" in text and "ffn_up" in text for text in texts)
     assert any("running totals, round 1" in text for text in texts)
     assert texts[-2] == "announces its proof"
     assert texts[-1].startswith("proves the step with")

@@ -33,12 +33,14 @@ from opml.dispute.moves import (
 )
 from opml.dispute.own import Own
 from opml.dispute.players import Answer
-from opml.dispute.strategy import View, challenger_move, submitter_move
+from opml.dispute.strategy import View, challenger_move, element_at, submitter_move
 from opml.dispute.transition import TABLE
 from opml.dispute.types import SUBMITTER_PHASES, GameKey, Phase, Terms
+from opml.dispute.verifier import StepTarget
 from opml.errors import InputError
 from opml.vm.commitment import E0, Tag
 from opml.vm.reference import Fault
+from opml.vm.step import Mode
 from opml.vm.trace import Cursor, Stage
 
 TERMS = Terms(fanout=2, submitter_clock=100, challenger_clock=90, window=200)
@@ -369,7 +371,67 @@ def test_an_element_is_named_in_the_leaf_that_was_opened() -> None:
     with pytest.raises(errors.WrongNode):
         game.play(replace(right, data=bent(right.data)))
     with pytest.raises(errors.NoSuchElement):
-        game.play(replace(right, i=len(right.data) // 4))
+        game.play(replace(right, i=300))
+    with pytest.raises(errors.WrongNode):
+        game.play(replace(right, i=256))
+    for siblings in ((), (*right.siblings, E0)):
+        with pytest.raises(errors.WrongSiblingCount):
+            game.play(replace(right, siblings=siblings))
+    with pytest.raises(errors.WrongNode):
+        game.play(replace(right, siblings=(bent(right.siblings[0]),)))
+
+
+@pytest.mark.parametrize(("slot", "reveals"), [("ffn_up", 0), ("embed", 0), ("wide", 2)])
+def test_a_tensor_of_at_most_4096_bytes_is_opened_whole(slot: str, reveals: int) -> None:
+    game = match(slot, element=7)
+    counted = 0
+    while game.phase != Phase.ELEMENT:
+        state = game.table.arena.game_records[game.key.id].state
+        counted += state.phase == Phase.REVEAL and state.stage == Stage.TENSOR
+        game.play(game.next())
+    assert counted == reveals
+
+
+def test_an_element_whose_fold_fits_a_step_is_named_with_its_proof() -> None:
+    game = match("wide", element=1_099).until(Phase.ELEMENT)
+    announcement = game.next()
+    assert isinstance(announcement, Announce)
+    game.play(announcement)
+    proof = game.next()
+    assert isinstance(proof, Step)
+    assert proof.named.i == 1_099 - 1_024
+    game.play(proof)
+    assert game.phase == Phase.WON
+    game.view()
+    assert game.story.element == 1_099
+    assert game.story.won is not None
+    assert game.story.won.claimed == game.story.bits
+
+
+def test_an_element_that_is_dissected_is_not_proven_in_one_step() -> None:
+    game = match("ffn_up").until(Phase.ELEMENT)
+    named = game.next()
+    assert isinstance(named, Element)
+    with pytest.raises(errors.WrongPhase):
+        announced(game, Step(game.theirs.trace_root, b"", named))
+    assert game.phase == Phase.ELEMENT
+
+
+def test_a_proof_that_names_a_right_element_decides_nothing() -> None:
+    game = match("wide", element=5).until(Phase.ELEMENT)
+    game.play(game.next())
+    proof = game.next()
+    assert isinstance(proof, Step)
+    other = element_at(game.view(), game.mine, 6)
+    target = StepTarget(game.table.last, game.view().game.ordinal, 6, Mode.WHOLE)
+    _, witness = game.mine.step_witness(target, game.known.nodes)
+    with pytest.raises(errors.NotFraud):
+        announced(game, replace(proof, witness=witness, named=other))
+    with pytest.raises(InputError):
+        announced(game, replace(proof, witness=witness[:-1], named=other))
+    assert game.phase == Phase.ELEMENT
+    announced(game, proof)
+    assert game.phase == Phase.WON
 
 
 def test_totals_are_exactly_those_of_the_chunks() -> None:
@@ -548,7 +610,7 @@ def test_a_node_that_is_not_there_cannot_be_opened_at() -> None:
         (errors.Padding, lambda m: replace(m, cursor=replace(m.cursor, t=own.shapes.positions))),
         (errors.NoSuchNode, lambda m: replace(m, cursor=replace(m.cursor, height=9))),
         (errors.NoSuchNode, lambda m: replace(m, cursor=replace(m.cursor, index=1 << 10))),
-        (errors.Padding, lambda m: replace(m, cursor=replace(m.cursor, index=7))),
+        (errors.Padding, lambda m: replace(m, cursor=replace(m.cursor, height=0, index=15))),
         (errors.Padding, lambda m: replace(m, cursor=Cursor(Stage.TENSOR, 0, 0, 0, 200))),
     ]
     for refusal, change in cases:

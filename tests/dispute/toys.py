@@ -80,6 +80,7 @@ def every_form(dim: int = 64, limit: int = 8, layers: int = 1) -> Model:
         terms=1,
     )
     up = layer.emit("ffn_up", 1, 300, fold=Fold.DOT, k=dim, body=(attn(k), w_up(c * dim + k)), terms=16)
+    layer.emit("wide", 1, 1_100, mul(x(c // 32), 0.5))  # too large to be opened at once
     layer.emit(
         "ffn_down",
         1,

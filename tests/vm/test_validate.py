@@ -147,6 +147,7 @@ BAD: dict[str, tuple[int, str, Write]] = {
     "scales by another unit": (9, "scales", lambda z: qdot(z, c * 64 + k, d=k // 64)),
     "few terms of a qdot": (12, "32 terms", lambda z: qdot(z, c * 64 + k, terms=16)),
     "whole fold of varying length": (12, "needs terms", lambda z: dot(z, z.wide(r * ROW + k), z.window)),
+    "totals that fit no transaction": (12, "running totals", lambda z: dot(z, z.x(c), 1 << 24, terms=1)),
     "terms without a fold": (12, "terms", lambda z: z.emit(1, 1, const(1.0), terms=1)),
     "terms of a virtual slot": (11, "virtual", lambda z: dot(z, z.x(k), virtual=True, terms=1)),
     "reads after yielding": (7, "after a yields", lambda z: (z.emit(1, 1, const(1.0), yields=True), z.x)),
