@@ -19,6 +19,7 @@ struct Avx2Words {
   static Word rotate(Word a) {
     return n == 0 ? a : _mm256_or_si256(_mm256_slli_epi64(a, n), _mm256_srli_epi64(a, (64 - n) & 63));
   }
+  static void pad(uint8_t* out, const uint8_t* data, uint64_t take) { ScalarWords::pad(out, data, take); }
   static void load(Word* words, const uint8_t* const* blocks) {
     for (int i = 0; i < 16; i += 4) {
       Word r[4];

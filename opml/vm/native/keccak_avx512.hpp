@@ -37,6 +37,13 @@ struct Avx512Words {
       words[i + 4] = _mm512_shuffle_i64x2(q[i], q[i + 4], 0xDD);
     }
   }
+  static void pad(uint8_t* out, const uint8_t* data, uint64_t take) {
+    for (uint64_t first = 0; first < kKeccakRate; first += 64) {
+      const uint64_t left = take > first ? take - first : 0;
+      const __mmask64 mask = left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+      _mm512_storeu_si512(out + first, _mm512_maskz_loadu_epi8(mask, data + first));
+    }
+  }
   static void load(Word* words, const uint8_t* const* blocks) {
     transpose(words, blocks, 0);
     transpose(words + 8, blocks, 64);

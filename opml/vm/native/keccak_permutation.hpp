@@ -21,6 +21,11 @@ struct ScalarWords {
   static Word rotate(Word a) {
     return n == 0 ? a : (a << n) | (a >> ((64 - n) & 63));
   }
+  // `take` bytes, then zeros up to the end of a block.
+  static void pad(uint8_t* out, const uint8_t* data, uint64_t take) {
+    std::memcpy(out, data, take);
+    std::memset(out + take, 0, kKeccakRate - take);
+  }
   // One rate block of each lane.
   static void load(Word* words, const uint8_t* const* blocks) { std::memcpy(words, blocks[0], kKeccakRate); }
   static void store(const Word* words, int lane, uint8_t* digest) { std::memcpy(digest, words + lane, 32); }
@@ -74,7 +79,7 @@ inline void keccak_permute(typename V::Word* state) {
 // are put together in a buffer, those between are read in place.
 template <class V>
 inline void keccak_lanes(const HashJob* jobs, int n) {
-  alignas(64) uint8_t edge[V::lanes][kKeccakRate];
+  alignas(64) uint8_t edge[V::lanes][kKeccakRate + 64];  // room for whole vectors
   alignas(64) typename V::Word state[25], words[17];
   const uint8_t* blocks[V::lanes];
   uint64_t blocks_of[V::lanes], most = 0;
@@ -104,9 +109,8 @@ inline void keccak_lanes(const HashJob* jobs, int n) {
         from = 0;
       }
       const uint64_t take = job.length - from < room ? job.length - from : room;
-      std::memcpy(out, job.data + from, take);
+      V::pad(out, job.data + from, take);
       if (block + 1 == blocks_of[lane]) {
-        std::memset(out + take, 0, room - take);
         out[take] = 0x01;
         edge[lane][kKeccakRate - 1] |= 0x80;
       }

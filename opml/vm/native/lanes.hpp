@@ -47,7 +47,15 @@ void load_run(Format f, const uint8_t* data, uint64_t first, int n, uint32_t* __
     case Format::i32: std::memcpy(z, from, static_cast<size_t>(n) * 4); return;
     case Format::f16: {
       int i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+      if constexpr (A::hardware) {
+        for (; i + 16 <= n; i += 16) {
+          const __m512 x = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * i)));
+          const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+          _mm512_storeu_si512(z + i, _mm512_mask_set1_epi32(_mm512_castps_si512(x), nan, static_cast<int>(soft::kNan)));
+        }
+      }
+#elif defined(__F16C__)
       if constexpr (A::hardware) {
         for (; i + 8 <= n; i += 8) {
           const __m256 x = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i)));
@@ -90,7 +98,16 @@ void store_run(Format f, uint8_t* data, uint64_t first, int n, const uint32_t* _
     case Format::i32: std::memcpy(to, x, static_cast<size_t>(n) * 4); return;
     case Format::f16: {
       int i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512F__)
+      if constexpr (A::hardware) {
+        for (; i + 16 <= n; i += 16) {
+          const __m512 v = _mm512_loadu_ps(x + i);
+          const __m512 sure = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q),
+                                                 _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(soft::kNan))));
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * i), _mm512_cvtps_ph(sure, _MM_FROUND_TO_NEAREST_INT));
+        }
+      }
+#elif defined(__F16C__)
       if constexpr (A::hardware) {
         for (; i + 8 <= n; i += 8) {
           const __m256 v = _mm256_loadu_ps(reinterpret_cast<const float*>(x + i));
@@ -115,7 +132,12 @@ void store_run(Format f, uint8_t* data, uint64_t first, int n, const uint32_t* _
       return;
     }
     case Format::i8: {
-      for (int i = 0; i < n; ++i) {
+      int i = 0;
+#if defined(__AVX512F__)
+      for (; i + 16 <= n; i += 16)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm512_cvtsepi32_epi8(_mm512_loadu_si512(x + i)));
+#endif
+      for (; i < n; ++i) {
         const auto v = static_cast<int32_t>(x[i]);
         to[i] = static_cast<uint8_t>(v < -128 ? -128 : v > 127 ? 127 : v);
       }

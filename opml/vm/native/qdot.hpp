@@ -27,51 +27,75 @@ inline uint32_t word_at(const uint8_t* p, uint32_t i) {
   return word;
 }
 
-template <Arithmetic A, WeightFormat F, int T>
-void qdot_tile(const uint8_t* group, uint32_t units, const Activations* x, uint32_t* raw, uint64_t raw_stride) {
+// G groups of 16 rows, `apart` bytes from each other, against T positions.
+template <Arithmetic A, WeightFormat F, int G, int T>
+void qdot_tile(const uint8_t* group, uint64_t apart, uint32_t units, const Activations* x, uint32_t* raw, uint64_t raw_stride) {
   using Rows = Rows16<A>;
   constexpr PackedFormat p = packed_format(F);
   constexpr uint32_t block = kLeafElements / 32;
-  Rows total[T];
-  for (int t = 0; t < T; ++t) total[t] = Rows::zero();
+  static_assert(block == 8);
+  Rows total[G * T];
+  for (Rows& z : total) z = Rows::zero();
   for (uint32_t first = 0; first < units; first += block) {
     const uint32_t end = units - first < block ? units : first + block;
-    Rows acc[T];
-#pragma GCC unroll 16
-    for (int t = 0; t < T; ++t) acc[t] = Rows::zero();
-    for (uint32_t unit = first; unit < end; ++unit) {
-      UnitDots dots[T];
-      unit_dot<F, T>(group, x, unit, dots);
-      const Rows scale = Rows::from_f16(group + p.scales);
-#pragma GCC unroll 16
+    int32_t correction[T * block];
+    if constexpr (p.offset != 0)
       for (int t = 0; t < T; ++t)
-        acc[t] = Rows::fma(rows_from<A>(dots[t]), Rows::mul(scale, word_at(x[t].scales, unit)), acc[t]);
-      if constexpr (p.minima != 0) {
-        const Rows minimum = Rows::from_f16(group + p.minima);
+        for (uint32_t u = first; u < end; ++u) correction[static_cast<uint32_t>(t) * block + u - first] = -p.offset * x[t].sums[u];
+    else
+      correction[0] = 0;
+    Rows acc[G * T];
 #pragma GCC unroll 16
-        for (int t = 0; t < T; ++t) acc[t] = Rows::fma(minimum, x[t].products[unit], acc[t]);
+    for (int i = 0; i < G * T; ++i) acc[i] = Rows::zero();
+    for (uint32_t unit = first; unit < end; ++unit) {
+      UnitDots dots[G * T];
+      unit_dot<F, G, T>(group, apart, x, unit, correction + (unit - first), dots);
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) {
+        const uint8_t* const floats = group + static_cast<uint64_t>(g) * apart;
+        const Rows scale = Rows::from_f16(floats + p.scales);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; ++t)
+          acc[g * T + t] =
+              Rows::fma(rows_from<A>(dots[g * T + t]), Rows::mul(scale, word_at(x[t].scales, unit)), acc[g * T + t]);
+        if constexpr (p.minima != 0) {
+          const Rows minimum = Rows::from_f16(floats + p.minima);
+#pragma GCC unroll 16
+          for (int t = 0; t < T; ++t) acc[g * T + t] = Rows::fma(minimum, x[t].products[unit], acc[g * T + t]);
+        }
       }
       group += p.bytes;
     }
-    for (int t = 0; t < T; ++t) total[t] = Rows::add(total[t], acc[t]);
+    for (int i = 0; i < G * T; ++i) total[i] = Rows::add(total[i], acc[i]);
   }
-  for (int t = 0; t < T; ++t) total[t].store(raw + static_cast<uint64_t>(t) * raw_stride);
+  for (int g = 0; g < G; ++g)
+    for (int t = 0; t < T; ++t) total[g * T + t].store(raw + static_cast<uint64_t>(t) * raw_stride + g * static_cast<int>(kGroupRows));
 }
 
 template <Arithmetic A, WeightFormat F>
 void qdot_rows(const QdotTask& task) {
-  const uint64_t group_bytes = uint64_t{task.units} * packed_format(F).bytes;
-  for (uint32_t g = 0; g < task.groups; ++g) {
-    const uint8_t* group = task.packed + g * group_bytes;
-    uint32_t* raw = task.raw + g * kGroupRows;
+  const uint64_t apart = uint64_t{task.units} * packed_format(F).bytes;
+  const auto tiles = [&]<int G, int T>(uint32_t g, uint32_t& t) {
+    for (; t + T <= task.n_positions; t += T)
+      qdot_tile<A, F, G, T>(task.packed + g * apart, apart, task.units, task.positions + t,
+                            task.raw + t * task.raw_stride + g * kGroupRows, task.raw_stride);
+  };
+  uint32_t g = 0;
+#if defined(OPML_VNNI)
+  if constexpr (A::hardware) {
+    for (; g + 2 <= task.groups && task.n_positions >= 6; g += 2) {
+      uint32_t t = 0;
+      tiles.template operator()<2, 6>(g, t);
+      tiles.template operator()<2, 2>(g, t);
+      tiles.template operator()<2, 1>(g, t);
+    }
+  }
+#endif
+  for (; g < task.groups; ++g) {
     uint32_t t = 0;
-    const auto tile = [&]<int T>() {
-      for (; t + T <= task.n_positions; t += T)
-        qdot_tile<A, F, T>(group, task.units, task.positions + t, raw + t * task.raw_stride, task.raw_stride);
-    };
-    if constexpr (A::hardware) tile.template operator()<12>();
-    tile.template operator()<4>();
-    tile.template operator()<1>();
+    if constexpr (A::hardware) tiles.template operator()<1, 12>(g, t);
+    tiles.template operator()<1, 4>(g, t);
+    tiles.template operator()<1, 1>(g, t);
   }
 }
 
@@ -87,15 +111,25 @@ void qdot(const QdotTask& task) {
   }
 }
 
+inline int32_t sum_of_unit(const int8_t* q) {
+#if defined(__AVX2__)
+  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q));
+  const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x), _mm256_set1_epi16(1));
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
+#else
+  int32_t sum = 0;
+  for (uint32_t i = 0; i < 32; ++i) sum += q[i];
+  return sum;
+#endif
+}
+
 // Sums of activations and their products with the scales, for `units` units that lie together.
 template <Arithmetic A>
 void prepare_activations(const int8_t* q, const uint8_t* scales, uint32_t units, int32_t* sums, uint32_t* products) {
-  for (uint32_t u = 0; u < units; ++u) {
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < 32; ++i) sum += q[32 * u + i];
-    sums[u] = sum;
-    products[u] = A::store(A::mul(A::load(word_at(scales, u)), A::from_i32(sum)));
-  }
+  for (uint32_t u = 0; u < units; ++u) sums[u] = sum_of_unit(q + 32 * uint64_t{u});
+  for (uint32_t u = 0; u < units; ++u) products[u] = A::store(A::mul(A::load(word_at(scales, u)), A::from_i32(sums[u])));
 }
 
 OPML_LEVEL_END

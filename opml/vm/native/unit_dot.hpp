@@ -11,7 +11,8 @@
 
 OPML_LEVEL_BEGIN
 
-// dots[t * 16 + row] = sum over the unit of w * q_t, minus `offset` * sum_t.
+// dots[g * T + t] = sums over the unit of w * q_t for the 16 rows of group g, plus correction[t * 8] = -offset * sum_t.
+// Groups lie `apart` bytes from each other; one broadcast of activations serves G of them.
 #if defined(OPML_VNNI)
 inline __m512i activations4(const int8_t* q) {
   int32_t four;
@@ -19,38 +20,57 @@ inline __m512i activations4(const int8_t* q) {
   return _mm512_set1_epi32(four);
 }
 
-template <WeightFormat F, int T>
-inline void unit_dot(const uint8_t* group, const Activations* x, uint32_t unit, __m512i* dots) {
+template <WeightFormat F, int G, int T>
+inline void unit_dot(const uint8_t* group, uint64_t apart, const Activations* x, uint32_t unit, const int32_t* correction,
+                     __m512i* dots) {
   constexpr PackedFormat p = packed_format(F);
   const uint64_t at = uint64_t{unit} * 32;
 #pragma GCC unroll 16
-  for (int t = 0; t < T; ++t)
-    dots[t] = p.offset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(-p.offset * x[t].sums[unit]);
+  for (int t = 0; t < T; ++t) {
+    const __m512i start = p.offset == 0 ? _mm512_setzero_si512() : _mm512_set1_epi32(correction[8 * t]);
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) dots[g * T + t] = start;
+  }
   if constexpr (F == WeightFormat::q8_0) {
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
-      const __m512i w = _mm512_loadu_si512(group + 64 * j);
+      __m512i w[G];
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) w[g] = _mm512_loadu_si512(group + static_cast<uint64_t>(g) * apart + 64 * j);
 #pragma GCC unroll 16
-      for (int t = 0; t < T; ++t) dots[t] = _mm512_dpbusd_epi32(dots[t], w, activations4(x[t].q + at + 4 * j));
+      for (int t = 0; t < T; ++t) {
+        const __m512i four = activations4(x[t].q + at + 4 * j);
+#pragma GCC unroll 2
+        for (int g = 0; g < G; ++g) dots[g * T + t] = _mm512_dpbusd_epi32(dots[g * T + t], w[g], four);
+      }
     }
     return;
   }
   const __m512i nibble = _mm512_set1_epi8(15), fifth = _mm512_set1_epi8(16);
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    const __m512i both = _mm512_loadu_si512(group + 64 * j);
-    __m512i low = _mm512_and_si512(both, nibble), high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
-    if constexpr (p.high_bits != 0) {
-      uint64_t masks[2];
-      std::memcpy(masks, group + p.high_bits + 8 * j, 8);
-      std::memcpy(masks + 1, group + p.high_bits + 32 + 8 * j, 8);
-      low = _mm512_mask_add_epi8(low, masks[0], low, fifth);
-      high = _mm512_mask_add_epi8(high, masks[1], high, fifth);
+    __m512i low[G], high[G];
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      const uint8_t* from = group + static_cast<uint64_t>(g) * apart;
+      const __m512i both = _mm512_loadu_si512(from + 64 * j);
+      low[g] = _mm512_and_si512(both, nibble), high[g] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+      if constexpr (p.high_bits != 0) {
+        uint64_t masks[2];
+        std::memcpy(masks, from + p.high_bits + 8 * j, 8);
+        std::memcpy(masks + 1, from + p.high_bits + 32 + 8 * j, 8);
+        low[g] = _mm512_mask_add_epi8(low[g], masks[0], low[g], fifth);
+        high[g] = _mm512_mask_add_epi8(high[g], masks[1], high[g], fifth);
+      }
     }
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
-      dots[t] = _mm512_dpbusd_epi32(dots[t], low, activations4(x[t].q + at + 4 * j));
-      dots[t] = _mm512_dpbusd_epi32(dots[t], high, activations4(x[t].q + at + 16 + 4 * j));
+      const __m512i first = activations4(x[t].q + at + 4 * j), second = activations4(x[t].q + at + 16 + 4 * j);
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) {
+        dots[g * T + t] = _mm512_dpbusd_epi32(dots[g * T + t], low[g], first);
+        dots[g * T + t] = _mm512_dpbusd_epi32(dots[g * T + t], high[g], second);
+      }
     }
   }
 }
@@ -92,14 +112,15 @@ inline __m256i dot4(__m256i sum, __m256i w, const int8_t* q) {
 }
 #endif
 
-template <WeightFormat F, int T>
-inline void unit_dot(const uint8_t* group, const Activations* x, uint32_t unit, UnitDots* dots) {
-  constexpr PackedFormat p = packed_format(F);
+template <WeightFormat F, int G, int T>
+inline void unit_dot(const uint8_t* group, uint64_t, const Activations* x, uint32_t unit, const int32_t* corrections,
+                     UnitDots* dots) {
+  static_assert(G == 1);
   alignas(64) uint8_t values[512];
   unpack_group<F>(group, values);
   for (int t = 0; t < T; ++t) {
     const int8_t* q = x[t].q + uint64_t{unit} * 32;
-    const int32_t correction = -p.offset * x[t].sums[unit];
+    const int32_t correction = p.offset == 0 ? 0 : corrections[8 * t];
 #if defined(__AVX2__)
     __m256i a = _mm256_set1_epi32(correction), b = a;
     for (int j = 0; j < 8; ++j) {
