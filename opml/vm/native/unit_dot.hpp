@@ -120,7 +120,7 @@ inline void unit_dot(const uint8_t* group, uint64_t, const Activations* x, uint3
   unpack_group<F>(group, values);
   for (int t = 0; t < T; ++t) {
     const int8_t* q = x[t].q + uint64_t{unit} * 32;
-    const int32_t correction = p.offset == 0 ? 0 : corrections[8 * t];
+    const int32_t correction = packed_format(F).offset == 0 ? 0 : corrections[8 * t];
 #if defined(__AVX2__)
     __m256i a = _mm256_set1_epi32(correction), b = a;
     for (int j = 0; j < 8; ++j) {
