@@ -216,10 +216,41 @@ uint32_t row_max(const uint32_t* words, uint64_t n) {
   return word ^ (most < 0 ? soft::kMagnitude : 0);
 }
 
+#if defined(__AVX512F__)
+inline void soft_exp_rows(const ExpTask& task) {
+  namespace w = soft_words;
+  const auto c = [&](int i) { return _mm512_set1_epi32(static_cast<int>(task.constants[i])); };
+  const auto key = [](__m512i x) {
+    return _mm512_xor_si512(x, _mm512_and_si512(_mm512_srai_epi32(x, 31), _mm512_set1_epi32(soft::kMagnitude)));
+  };
+  const __m512i most = _mm512_set1_epi32(static_cast<int>(task.most));
+  const __m512i halve = _mm512_and_si512(c(13), _mm512_set1_epi32(31)), shift = _mm512_and_si512(c(14), _mm512_set1_epi32(31));
+  for (uint64_t i = 0; i < task.n; i += 16) {
+    const auto lanes = static_cast<__mmask16>(task.n - i < 16 ? (1 << (task.n - i)) - 1 : 0xFFFF);
+    const __m512i difference = w::sub(_mm512_maskz_loadu_epi32(lanes, task.in + i), most);
+    __m512i x = _mm512_mask_mov_epi32(difference, _mm512_cmplt_epi32_mask(key(difference), key(c(0))), c(0));
+    x = _mm512_mask_mov_epi32(x, _mm512_cmpgt_epi32_mask(key(x), key(c(1))), c(1));
+    const __m512i magnitude = _mm512_and_si512(difference, _mm512_set1_epi32(soft::kMagnitude));
+    const __mmask16 nan = _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(soft::kInf));
+    x = _mm512_mask_mov_epi32(x, nan, _mm512_set1_epi32(soft::kNan));
+    const __m512i shifted = w::fma(x, c(2), c(3)), n = w::sub(shifted, c(3));
+    const __m512i y = w::fma(n, c(4), w::fma(n, c(5), x));
+    __m512i p = c(6);
+    for (int j = 7; j <= 12; ++j) p = w::fma(p, y, c(j));
+    const __m512i half = _mm512_srav_epi32(shifted, halve);
+    p = _mm512_add_epi32(p, _mm512_sllv_epi32(_mm512_sub_epi32(shifted, half), shift));
+    _mm512_mask_storeu_epi32(task.out + i, lanes, w::mul(p, _mm512_sllv_epi32(half, shift)));
+  }
+}
+#endif
+
 // e^(x - m) as the program writes it (SoftmaxForm): every operation rounds as it does there. NaNs are made canonical where
 // integers are made of floats, and at the end. The bounds that x is clamped to are no NaNs.
 template <Arithmetic A>
 void exp_rows(const ExpTask& task) {
+#if defined(__AVX512F__)
+  if constexpr (!A::hardware) return soft_exp_rows(task);
+#endif
   const auto c = [&](int i) { return A::load(task.constants[i]); };
   const uint32_t low = task.constants[0], high = task.constants[1];
   const auto to_power = c(2), magic = c(3), ln2_lo = c(4), ln2_hi = c(5);

@@ -12,9 +12,14 @@ const Kernels* kernels_avx512(Engine engine);
 namespace {
 
 template <class A>
+void any_qdot(const QdotTask& task) {
+  avx512vnni::with_lost_lanes<A>(task, avx512vnni::qdot<A>, avx512vnni::qdot<avx512vnni::PlainSoftFloat>);
+}
+
+template <class A>
 Kernels with_qdot(const Kernels& base) {
   Kernels z = base;
-  z.qdot = avx512vnni::qdot<A>;
+  z.qdot = any_qdot<A>;
   return z;
 }
 

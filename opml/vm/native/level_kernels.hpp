@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "attention.hpp"
 #include "dense.hpp"
@@ -79,6 +80,23 @@ void load_words(Format format, const uint8_t* data, uint64_t first, uint32_t n, 
 }
 
 template <Arithmetic A>
+void any_qdot(const QdotTask& task) {
+  with_lost_lanes<A>(task, qdot<A>, qdot<PlainSoftFloat>);
+}
+template <Arithmetic A>
+void any_dense(const DenseTask& task) {
+  with_lost_lanes<A>(task, dense<A>, dense<PlainSoftFloat>);
+}
+template <Arithmetic A>
+void any_score(const ScoreTask& task) {
+  with_lost_lanes<A>(task, score<A>, score<PlainSoftFloat>);
+}
+template <Arithmetic A>
+void any_value(const ValueTask& task) {
+  with_lost_lanes<A>(task, value<A>, value<PlainSoftFloat>);
+}
+
+template <Arithmetic A>
 inline constexpr Kernels kKernels = {
     .hardware = A::hardware,
     .eval_program = eval_program<A>,
@@ -86,12 +104,12 @@ inline constexpr Kernels kKernels = {
     .workspace_bytes = sizeof(typename SlotEval<A>::Workspace),
     .run_slot = run_slot<A>,
     .finish_slot = finish_slot<A>,
-    .qdot = qdot<A>,
-    .dense = dense<A>,
+    .qdot = any_qdot<A>,
+    .dense = any_dense<A>,
     .prepare_activations = prepare_activations<A>,
-    .score = score<A>,
-    .value = value<A>,
-    .close_blocks = close_blocks<A>,
+    .score = any_score<A>,
+    .value = any_value<A>,
+    .close_blocks = close_blocks<std::conditional_t<A::hardware, A, PlainSoftFloat>>,
     .row_max = row_max<A>,
     .exp_rows = exp_rows<A>,
     .row_sums = row_sums<A>,

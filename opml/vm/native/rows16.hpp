@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "hardfloat.hpp"
+#include "soft_lanes.hpp"
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -103,6 +104,55 @@ struct Rows16<HardFloat> {
     _mm512_storeu_si512(z, _mm512_mask_set1_epi32(_mm512_castps_si512(v), nan, static_cast<int>(soft::kNan)));
   }
 };
+
+// Set where a stored lane was lost: the task is then done again with PlainSoftFloat.
+inline thread_local bool lanes_lost = false;
+
+template <>
+struct Rows16<SoftFloat> {
+  SoftLanes low, high;
+
+  static __m512i wide(__m256i x) { return _mm512_cvtepu32_epi64(x); }
+  static Rows16 zero() { return {SoftLanes::zero(), SoftLanes::zero()}; }
+  static Rows16 from_f16(const uint8_t* p) {
+    const auto* h = reinterpret_cast<const __m128i*>(p);
+    return {SoftLanes::from_half(_mm512_cvtepu16_epi64(_mm_loadu_si128(h))),
+            SoftLanes::from_half(_mm512_cvtepu16_epi64(_mm_loadu_si128(h + 1)))};
+  }
+  static Rows16 from_bf16(const uint8_t* p) {
+    const auto* h = reinterpret_cast<const __m128i*>(p);
+    return {SoftLanes::from_bits(_mm512_slli_epi64(_mm512_cvtepu16_epi64(_mm_loadu_si128(h)), 16)),
+            SoftLanes::from_bits(_mm512_slli_epi64(_mm512_cvtepu16_epi64(_mm_loadu_si128(h + 1)), 16))};
+  }
+  static Rows16 from_f32(const uint8_t* p) {
+    const auto* f = reinterpret_cast<const __m256i*>(p);
+    return {SoftLanes::from_bits(wide(_mm256_loadu_si256(f))), SoftLanes::from_bits(wide(_mm256_loadu_si256(f + 1)))};
+  }
+  static Rows16 from_i32(const int32_t* x) {  // at most 2^24
+    const auto* i = reinterpret_cast<const __m256i*>(x);
+    return {SoftLanes::from_integers(_mm512_cvtepi32_epi64(_mm256_loadu_si256(i))),
+            SoftLanes::from_integers(_mm512_cvtepi32_epi64(_mm256_loadu_si256(i + 1)))};
+  }
+  static Rows16 mul(const Rows16& a, uint32_t b) {
+    const SoftLanes x = SoftLanes::spread(b);
+    return {SoftLanes::mul(a.low, x), SoftLanes::mul(a.high, x)};
+  }
+  static Rows16 add(const Rows16& a, const Rows16& b) {
+    return {SoftLanes::add(a.low, b.low), SoftLanes::add(a.high, b.high)};
+  }
+  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) {
+    return {SoftLanes::fma(a.low, b.low, c.low), SoftLanes::fma(a.high, b.high, c.high)};
+  }
+  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) {
+    const SoftLanes x = SoftLanes::spread(b);
+    return {SoftLanes::fma(a.low, x, c.low), SoftLanes::fma(a.high, x, c.high)};
+  }
+  void store(uint32_t* z) const {
+    if (low.lost() | high.lost()) lanes_lost = true;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(z), _mm512_cvtepi64_epi32(low.bits()));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(z + 8), _mm512_cvtepi64_epi32(high.bits()));
+  }
+};
 #elif defined(__AVX2__)
 template <>
 struct Rows16<HardFloat> {
@@ -140,5 +190,23 @@ struct Rows16<HardFloat> {
   }
 };
 #endif
+
+// Soft floats one by one, whatever the level.
+struct PlainSoftFloat : SoftFloat {};
+
+// A task of sums of products. Signs of zeros need no care there: a total starts from +0, and is -0 never after.
+template <Arithmetic A, class Task>
+inline void with_lost_lanes(const Task& task, void (*fast)(const Task&), void (*plain)(const Task&)) {
+  fast(task);
+#if defined(__AVX512F__)
+  if constexpr (!A::hardware) {
+    if (!lanes_lost) return;
+    lanes_lost = false;
+    plain(task);
+  }
+#else
+  (void)plain;
+#endif
+}
 
 OPML_LEVEL_END

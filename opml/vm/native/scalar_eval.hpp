@@ -3,6 +3,7 @@
 
 #include "arithmetic.hpp"
 #include "scalar_ops.hpp"
+#include "soft_lanes.hpp"
 
 OPML_LEVEL_BEGIN
 
@@ -23,10 +24,34 @@ inline void map3(uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, c
   for (int i = 0; i < n; ++i) z[i] = f(a[i], b[i], c[i]);
 }
 
+#if defined(__AVX512F__)
+// The soft operations that have vector code of their own; false for others.
+inline bool eval_soft_words(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n) {
+  const auto each = [=](const auto& f) {
+    for (int i = 0; i < n; i += 16) _mm512_storeu_si512(z + i, f(i));
+    return true;
+  };
+  const auto at = [](const uint32_t* x, int i) { return _mm512_loadu_si512(x + i); };
+  switch (op) {
+    case Op::add: return each([=](int i) { return soft_words::add(at(a, i), at(b, i)); });
+    case Op::sub: return each([=](int i) { return soft_words::sub(at(a, i), at(b, i)); });
+    case Op::mul: return each([=](int i) { return soft_words::mul(at(a, i), at(b, i)); });
+    case Op::fma: return each([=](int i) { return soft_words::fma(at(a, i), at(b, i), at(c, i)); });
+    case Op::i2f: return each([=](int i) { return soft_words::from_i32(at(a, i)); });
+    default: return false;
+  }
+}
+static_assert(kLaneStep == 16);
+#endif
+
 // z = op(a, b, c) in lanes 0 ... n - 1, n rounded up to kLaneStep. z is none of the operands.
 template <Arithmetic A>
 void eval_op(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n) {
   n = (n + kLaneStep - 1) & ~(kLaneStep - 1);
+#if defined(__AVX512F__)
+  if constexpr (!A::hardware)
+    if (eval_soft_words(op, z, a, b, c, n)) return;
+#endif
   using U = uint32_t;
   const auto L = [](U x) { return A::load(x); };
   switch (op) {

@@ -188,7 +188,8 @@ class SlotEval {
   }
 
   void locate_flat(const Source& s, const Places& at, uint64_t first, Address& z) const {
-    for (int i = 0; i < at.n; ++i) z.at[i] = first + at.lane_p[i] * s.stride;
+    const uint64_t stride = s.window == Window::here ? s.stride : 0;  // `first` is the window's start
+    for (int i = 0; i < at.n; ++i) z.at[i] = first + at.lane_p[i] * stride;
     for (int j = 0; j < s.n_terms; ++j) {
       const PlanTerm term = s.terms[j];
       if (term.axis == Axis::k || term.axis == Axis::i) continue;
