@@ -295,7 +295,9 @@ class NativeTrace:
         return roots
 
     def tensor(self, t: int, ordinal: int) -> bytes:
-        return self._recomputed(t)[self.layout.committed[ordinal].number]
+        slot = self.layout.committed[ordinal].number
+        kept: bytes | None = self._session.kept(t, slot)
+        return self._recomputed(t)[slot] if kept is None else kept
 
 
 def get_engine(name: str, threads: int = 1, level: str = "auto") -> Engine:

@@ -180,6 +180,27 @@ def test_recompute_gives_slots_and_roots_of_any_position() -> None:
         assert session.slot_roots(t) == roots
 
 
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize("make", [llama, gemma3])
+def test_kept_tensors_are_those_of_the_trace(make: type, generic: bool) -> None:
+    model = make(s=BIGGER)
+    tokens = tokens_for(model, 22)
+    faults = [(3, model.layout.committed[4].number, 1, 1 << 6)]
+    trace = expected(model, tokens, faults)
+    session = machine(model, generic=generic).new_session(list(PARAMS), faults)
+    session.feed(tokens[:-1], PROMPT - 1)
+    kept = 0
+    for t in range(21):
+        for slot in trace.layout.committed:
+            found = session.kept(t, slot.number)
+            if found is not None:
+                assert found == trace.tensor(t, slot.ordinal or 0)
+                kept += 1
+    assert kept == 21 * 2 * (len(model.program.schedule) - 2)
+    with pytest.raises(IndexError):
+        session.kept(21, 0)
+
+
 @pytest.mark.parametrize("name", list(MODELS))
 def test_fast_kernels_equal_the_generic_path(name: str) -> None:
     sizes = replace(BIGGER, dim=64, heads=5, kv=5, head=64, limit=600, hidden=576)

@@ -241,6 +241,14 @@ class PySession {
     return z;
   }
 
+  std::optional<nb::bytes> kept(uint32_t position, uint32_t slot) const {
+    check_position(position);
+    if (slot >= machine_.program().slots.size()) throw nb::index_error("no such slot");
+    const auto found = session_.kept(position, slot);
+    if (!found) return {};
+    return nb::bytes(found->data(), found->size());
+  }
+
   nb::list slot_roots(uint32_t position) {
     check_position(position);
     std::vector<opml::Digest> roots;
@@ -361,6 +369,8 @@ NB_MODULE(_native, m) {
       .def("position_roots", &PySession::position_roots, "Roots of all committed positions, 32 bytes each.")
       .def("trace_root", &PySession::trace_root, "positions"_a = nb::none(), "Root over the first positions (default: all).")
       .def("recompute", &PySession::recompute, "position"_a, "Stored bytes of every slot of one position, by slot number.")
+      .def("kept", &PySession::kept, "position"_a, "slot"_a,
+           "Stored bytes of a slot of one position, without computing them, or None where they were not kept.")
       .def("slot_roots", &PySession::slot_roots, "position"_a, "Tensor roots of one position, by ordinal.")
       .def_prop_ro("length", &PySession::length, "Positions computed.")
       .def_prop_ro("tokens", &PySession::tokens, "Tokens fed.");

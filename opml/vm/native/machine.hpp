@@ -125,6 +125,9 @@ class Session {
   // number, empty where the position lacks it; `roots` the tensor roots of the committed slots.
   void recompute(uint32_t position, std::vector<std::vector<uint8_t>>* slots, std::vector<Digest>* roots);
 
+  // Stored bytes of a slot at a position that was fed, where windows read the slot; else nothing.
+  std::optional<std::vector<uint8_t>> kept(uint32_t position, uint32_t slot) const;
+
   uint32_t length() const { return static_cast<uint32_t>(tokens_.size()); }
   uint32_t yields_from() const { return yields_from_; }
   std::optional<uint32_t> sample(uint32_t position) const;

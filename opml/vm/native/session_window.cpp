@@ -22,6 +22,20 @@ void Session::pack_keys(ChunkPlan& p, uint32_t slot) {
   }
 }
 
+std::optional<std::vector<uint8_t>> Session::kept(uint32_t position, uint32_t slot) const {
+  const std::lock_guard lock(machine_.running_);
+  const uint64_t bytes = machine_.position_bytes(slot), width = format_bytes(machine_.program_.slots[slot].code->out);
+  if (machine_.kept_[slot]) {
+    const uint8_t* from = stored(slot) + position * bytes;
+    return std::vector<uint8_t>(from, from + bytes);
+  }
+  if (!machine_.keys_packed_[slot]) return {};
+  std::vector<uint8_t> z(bytes);
+  const uint8_t* from = keys(slot) + position / 16 * 16 * bytes + position % 16 * width;
+  for (uint64_t at = 0; at < bytes; at += width) std::memcpy(z.data() + at, from + 16 * at, width);
+  return z;
+}
+
 // Rows that read the same part of every position, at most kWindowRows together.
 std::vector<WindowSet> Session::window_sets(const SlotPlan& plan, const Source& window) const {
   std::vector<WindowSet> sets;
