@@ -1,11 +1,13 @@
-"""Gas and transactions of a whole dispute, by fan-out of reveals and by terms that a step carries.
+"""Gas and transactions of a whole dispute: of every kind, by fan-out of reveals, by terms of a step.
 
-    python benchmarks/dispute_gas.py MODEL.gguf [--positions 256] [--fanouts 4,5,6] [--anvil] [--json FILE]
+    python benchmarks/dispute_gas.py MODEL.gguf [--positions 256] [--fanouts 4,5,6] [--only KIND]
+        [--terms] [--moves] [--anvil] [--json FILE]
 
 Each row is one dispute played on a chain, from the opening to the verdict, both sides together: a wrong
 element of a matrix product, of attention, of sampling. Fan-out f reveals 2^f nodes at once. The announcement
 of the proof is given apart, since the wanted figures leave it out. Terms are varied in the program, whose
-bound for the step (`opml.vm.cost`) stands beside what the step took.
+bound for the step (`opml.vm.cost`) stands beside what the step took. `--moves` lists the moves of each
+dispute at the default fan-out. The exit code is 1 where a figure at that fan-out is over what is wanted.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from opml.errors import OpmlError
 from opml.models.model import Model, load_model
 from opml.vm import cost
 from opml.vm.engine import get_engine
-from opml.vm.isa import Instr
+from opml.vm.isa import OUT_BYTES, Instr
 
 OUTPUT = 8
 DEFAULT_FANOUT = 5
@@ -40,22 +42,31 @@ DEFAULT_FANOUT = 5
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of dispute: a fault by name, the slots whose terms matter to it, what may be spent at most."""
+    """A kind of dispute: what is falsified (a fault by name, or an element of a slot of the middle layer),
+    the slots whose terms matter to it, what may be spent at most."""
 
     name: str
     fault: str
-    slots: tuple[str, ...]
-    terms: tuple[int, ...]
-    gas: int
-    transactions: int
+    slots: tuple[str, ...] = ()
+    terms: tuple[int, ...] = ()
+    gas: int = 2_000_000
+    transactions: int = 22
 
 
+PRODUCT = {"gas": 1_200_000, "transactions": 16}
 KINDS = (
-    Kind("matrix product", "product-middle", ("ffn_down",), (0, 1024, 512, 256, 128, 64, 32), 1_200_000, 16),
-    Kind("attention values", "value-sum", ("attn",), (1, 2, 4, 8, 16), 2_000_000, 22),
-    Kind("attention sum", "softmax-sum", ("score.sum",), (1, 4, 16), 2_000_000, 22),
-    Kind("sampling", "argmax", ("sample",), (1, 2, 4, 8), 2_000_000, 22),
-    Kind("logits", "logits", ("logits.max",), (1, 2, 4, 8), 2_000_000, 22),
+    Kind("product: query", "slot:q", **PRODUCT),
+    Kind("product: key", "slot:k", **PRODUCT),
+    Kind("product: value", "slot:v", **PRODUCT),
+    Kind("product: attention output", "slot:attn_output", **PRODUCT),
+    Kind("product: gate and up", "slot:ffn_gated", **PRODUCT),
+    Kind("product: down", "product-middle", ("ffn_down",), (0, 1024, 512, 256, 128, 64, 32), **PRODUCT),
+    Kind("attention: score", "score"),
+    Kind("attention: maximum", "softmax-max"),
+    Kind("attention: sum", "softmax-sum", ("score.sum",), (1, 4, 16)),
+    Kind("attention: values", "value-sum", ("attn",), (1, 2, 4, 8, 16)),
+    Kind("sampling: logits", "logits", ("logits.max",), (1, 2, 4, 8)),
+    Kind("sampling: arg-max", "argmax", ("sample",), (1, 2, 4, 8)),
 )
 """0 terms: the whole fold in one step. Wanted for attention and sampling alike: 2M gas, 22 transactions."""
 
@@ -78,6 +89,28 @@ def prompt_of(model: Model, positions: int) -> tuple[int, ...]:
     text = (HERE.parent / "docs" / "design.md").read_text()
     assert model.tokenizer is not None
     return tuple(model.tokenizer.encode_prompt(text)[: positions + 1 - OUTPUT])
+
+
+def fault_of(kind: Kind, model: Model, positions: int) -> str:
+    """The fault to plant: an element of a slot is falsified in its sign, at the last position."""
+    if not kind.fault.startswith("slot:"):
+        return kind.fault
+    name = kind.fault.removeprefix("slot:")
+    found = [slot for slot in model.layout.committed if slot.instr.name == name]
+    if not found:
+        raise OpmlError(f"{model.name} has no slot {name}")
+    slot = found[len(found) // 2]
+    sign = 1 << 8 * OUT_BYTES[slot.instr.out] - 1
+    return f"{positions - 1}:{slot.number}:5:{sign:#x}"
+
+
+def moves_of(result: Result) -> list[dict[str, Any]]:
+    """The moves of a dispute."""
+    return [
+        {"who": move.who, "move": move.name, "gas": move.gas, "calldata": move.calldata, "text": move.text}
+        for move in result.moves
+        if not move.refused
+    ]
 
 
 def with_terms(model: Model, slots: Sequence[str], terms: int) -> Model:
@@ -131,13 +164,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     prompt = prompt_of(model, arguments.positions)
     kinds = [kind for kind in KINDS if not arguments.only or kind.fault in arguments.only]
     workshop = Workshop(model, engine)
-    fanouts, by_terms = [], []
+    fanouts, by_terms, moves, over = [], [], {}, []
+    positions = len(prompt) + OUTPUT - 1
     for kind in kinds:
+        fault = fault_of(kind, model, positions)
         for fanout in arguments.fanouts:
-            result = play(workshop, prompt, kind.fault, fanout, arguments.anvil)
-            fanouts.append({"kind": kind.name, "fanout": fanout} | facts_of(result))
+            result = play(workshop, prompt, fault, fanout, arguments.anvil)
+            row = {"kind": kind.name, "fanout": fanout} | facts_of(result)
+            fanouts.append(row)
+            if fanout == DEFAULT_FANOUT:
+                moves[kind.name] = moves_of(result)
+                if row["gas"] > kind.gas or row["transactions"] > kind.transactions:
+                    over.append(kind.name)
         for terms in kind.terms if arguments.terms else ():
-            row: dict[str, Any] = {"kind": kind.name, "slots": kind.slots, "terms": terms}
+            row = {"kind": kind.name, "slots": kind.slots, "terms": terms}
             try:
                 other = with_terms(model, kind.slots, terms)
             except OpmlError as error:
@@ -146,15 +186,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             bound = bound_of(other, kind.slots)
             row |= {"bound": bound.gas, "bound_bytes": bound.bytes}
             own = workshop if other.encoded == model.encoded else Workshop(other, engine)
-            result = play(own, prompt, kind.fault, DEFAULT_FANOUT, arguments.anvil)
+            result = play(own, prompt, fault, DEFAULT_FANOUT, arguments.anvil)
             by_terms.append(row | facts_of(result))
     return {
         "machine": on,
         "model": model.name,
-        "positions": len(prompt) + OUTPUT - 1,
+        "positions": positions,
         "limits": {kind.name: (kind.gas, kind.transactions) for kind in kinds},
         "fanouts": fanouts,
         "terms": by_terms,
+        "moves": moves if arguments.moves else {},
+        "over": over,
     }
 
 
@@ -178,10 +220,19 @@ def report(facts: dict[str, Any]) -> str:
         heading(facts["machine"]),
         f"{facts['model']}, {facts['positions']} positions; announcement apart",
     ]
-    wanted = [f"{name}: {gas:,} gas, {count} transactions" for name, (gas, count) in facts["limits"].items()]
-    parts.append("at most: " + "; ".join(wanted))
-    rows = [[row["kind"], str(row["fanout"]), *cells(row), row["verdict"]] for row in facts["fanouts"]]
-    parts.append(table(["wrong", "fan-out", *common, "won by"], rows))
+    rows = [
+        [
+            row["kind"],
+            str(1 << row["fanout"]),
+            *cells(row),
+            "{:,} in {}".format(*facts["limits"][row["kind"]]),
+        ]
+        for row in facts["fanouts"]
+    ]
+    parts.append(table(["wrong", "fan-out", *common, "at most"], rows))
+    for name, moves in facts["moves"].items():
+        rows = [[m["who"], m["move"], f"{m['gas']:,}", f"{m['calldata']:,}", m["text"]] for m in moves]
+        parts.append(f"{name}:\n\n" + table(["who", "move", "gas", "calldata", "what"], rows))
     rows = []
     for row in facts["terms"]:
         first = [row["kind"], ", ".join(row["slots"]), str(row["terms"] or "all")]
@@ -200,12 +251,15 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--positions", type=int, default=256)
-    numbers = [int(n) for n in range(1, 9)]
     parser.add_argument(
-        "--fanouts", type=lambda text: [int(n) for n in text.split(",")], default=numbers, help="1 to 8"
+        "--fanouts",
+        type=lambda text: [int(n) for n in text.split(",")],
+        default=[DEFAULT_FANOUT],
+        help="1 to 8",
     )
     parser.add_argument("--only", action="append", choices=[kind.fault for kind in KINDS])
-    parser.add_argument("--no-terms", dest="terms", action="store_false", help="leave out the second table")
+    parser.add_argument("--terms", action="store_true", help="also by terms that a step carries")
+    parser.add_argument("--moves", action="store_true", help="also each move")
     parser.add_argument("--engine", default="native")
     parser.add_argument(
         "--anvil", action="store_true", help="on anvil (from PATH) instead of the embedded chain"
@@ -215,6 +269,7 @@ def main() -> None:
     facts = measure(arguments)
     print(report(facts))
     write_json(arguments.json, facts)
+    raise SystemExit(f"over what is wanted: {', '.join(facts['over'])}" if facts["over"] else 0)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ abstract contract GameDescent is GameCore {
 
         g.phase = Phase.TotalPick;
         games[id].word = keccak256(abi.encodePacked(g.word, states));
-        _charge(g, GameGas.TOTALS + GameGas.DATA_BYTE * states.length + GameGas.ENTRY * entries);
+        _charge(g, GameGas.states(GameGas.TOTALS, states.length, entries));
         _saveHead(id, g);
         emit TotalsPosted(id, g.height, states);
     }
@@ -177,7 +177,7 @@ abstract contract GameDescent is GameCore {
         g.word = next;
         g.phase = again ? Phase.Totals : Phase.Step;
         g.height = again ? 2 : uint8(mode);
-        _repay(g, d, GameGas.PICK_TOTAL + GameGas.DATA_BYTE * states.length + GameGas.ENTRY * entries);
+        _repay(g, d, GameGas.states(GameGas.PICK_TOTAL, states.length, entries));
 
         games[id].word = g.word;
         _saveHead(id, g);
@@ -265,7 +265,7 @@ abstract contract GameDescent is GameCore {
         _checkPadding(g, tag, children);
 
         g.phase = Phase.Pick;
-        _charge(g, gas + GameGas.REVEAL_CHILD * count);
+        _charge(g, GameGas.children(gas, count));
         _saveHead(id, g);
         emit Revealed(id, children);
     }

@@ -9,10 +9,10 @@ import {Merkle} from "./Merkle.sol";
 /// @notice Flat figures, intrinsic gas and calldata included, equal to the measured gas (a test holds them to it): a
 /// charge that depends on metering could be gamed by whoever sends the transaction.
 library GameGas {
-    uint256 internal constant OPEN = 76_500;
+    uint256 internal constant OPEN = 77_000;
     /// @dev The first game against a claim opens its docket.
     uint256 internal constant DOCKET = 45_500;
-    uint256 internal constant OPEN_AT = 35_500;
+    uint256 internal constant OPEN_AT = 36_000;
     /// @dev A hash of a path.
     uint256 internal constant SIBLING = 900;
     uint256 internal constant PICK = 48_000;
@@ -29,7 +29,7 @@ library GameGas {
     uint256 internal constant CLOSE_WON = 154_000;
     uint256 internal constant REVEAL_ROOT = 64_500;
     uint256 internal constant REVEAL = 39_000;
-    uint256 internal constant REVEAL_CHILD = 1_000;
+    uint256 internal constant REVEAL_CHILD = 1_024;
     uint256 internal constant LEAF = 49_500;
     uint256 internal constant TOTALS = 57_500;
     /// @dev A byte of a leaf or of states, their event included.
@@ -47,14 +47,31 @@ library GameGas {
     /// @dev A schedule entry, where the program is read.
     uint256 internal constant ENTRY = 150;
 
-    /// @dev A transaction of a leaf without its bytes, at that floor.
+    /// @dev A transaction at that floor, apart from data: of a leaf, and of one that sends the claim or a word more.
     uint256 internal constant FLOOR = 27_500;
+    uint256 internal constant FLOOR_CLAIM = 39_000;
 
     /// @dev To open a leaf, or a whole tensor, of so many bytes.
     function leaf(uint256 count, uint256 entries) internal pure returns (uint256) {
+        return posting(LEAF + ENTRY * entries, DATA_BYTE, FLOOR, count);
+    }
+
+    /// @dev To post or pick running totals of so many bytes, `base` apart.
+    function states(uint256 base, uint256 count, uint256 entries) internal pure returns (uint256) {
+        return posting(base + ENTRY * entries, DATA_BYTE, FLOOR_CLAIM, count);
+    }
+
+    /// @dev To reveal so many children, `base` apart.
+    function children(uint256 base, uint256 count) internal pure returns (uint256) {
+        return posting(base, REVEAL_CHILD / 32, base == REVEAL ? FLOOR : FLOOR_CLAIM, 32 * count);
+    }
+
+    /// @dev What a posting of so many bytes takes: its execution, or the floor of its calldata.
+    function posting(uint256 base, uint256 each, uint256 floor, uint256 count) private pure returns (uint256) {
+        // Unchecked: a transaction's bytes are fewer than 2^32.
         unchecked {
-            uint256 execution = LEAF + DATA_BYTE * count + ENTRY * entries;
-            uint256 floor = FLOOR + BYTE * count;
+            uint256 execution = base + each * count;
+            floor += BYTE * count;
             return execution > floor ? execution : floor;
         }
     }
@@ -78,14 +95,14 @@ library GameGas {
             if (trace == 0) ++rounds;
             if (slots == 0) ++rounds;
             picks = OPEN + DOCKET + OPEN_AT + SIBLING * (trace + slots + s.tensorDepth) + (rounds + inner) * PICK
-                + 2 * CROSS + ELEMENT + NAME + 1024 * INPUT_BYTE + 4 * SIBLING + 2 * (PICK_TOTAL + s.totals * DATA_BYTE)
-                + 5 * ENTRY * s.entries + ANNOUNCE + RELEASE;
+                + 2 * CROSS + ELEMENT + NAME + 1024 * INPUT_BYTE + 4 * SIBLING + 2 * states(PICK_TOTAL, s.totals, s.entries)
+                + 3 * ENTRY * s.entries + ANNOUNCE + RELEASE;
             // A tensor is revealed down to a leaf, or opened whole.
-            uint256 round = REVEAL + (REVEAL_CHILD << fanout);
+            uint256 round = children(REVEAL, 1 << fanout);
             uint256 last = leaf(4096, s.entries);
             inner = inner * round + leaf(1024, s.entries);
             reveals = REVEAL_ROOT - REVEAL + rounds * round + (inner > last ? inner : last)
-                + 2 * (TOTALS + s.totals * DATA_BYTE + ENTRY * s.entries);
+                + 2 * states(TOTALS, s.totals, s.entries);
         }
     }
 

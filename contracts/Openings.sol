@@ -25,9 +25,8 @@ struct Witness {
     uint256 slotCount;
     uint256 positionCount;
     uint256 weightCount;
-    /// Position roots that were opened: a list of (t, root, next) in memory.
+    /// Memory addresses of the heads of `BUCKETS` lists: of position roots that were opened (t, root, next), and of tensors.
     uint256 positions;
-    /// Memory address of the heads of `BUCKETS` lists of tensors.
     uint256 buckets;
 }
 
@@ -60,8 +59,9 @@ library Openings {
             mstore(add(w, 0x180), data.offset)
             // Empty lists: calldata beyond its end is zeros.
             let buckets := mload(0x40)
-            mstore(0x40, add(buckets, shl(5, BUCKETS)))
-            calldatacopy(buckets, calldatasize(), shl(5, BUCKETS))
+            mstore(0x40, add(buckets, shl(6, BUCKETS)))
+            calldatacopy(buckets, calldatasize(), shl(6, BUCKETS))
+            mstore(add(w, 0x200), add(buckets, shl(5, BUCKETS)))
             mstore(add(w, 0x220), buckets)
         }
         unchecked {
@@ -356,22 +356,22 @@ library Openings {
         if (x.forest() == TRACE) {
             node = path(w, Merkle.NODE_POSITION, x.name(), node, w.slotCount);
             uint256 t = x.position();
-            uint256 known = w.positions;
+            uint256 head = w.positions;
             assembly ("memory-safe") {
+                head := add(head, shl(5, and(t, sub(BUCKETS, 1))))
+                let known := mload(head)
                 for {} known { known := mload(add(known, 0x40)) } { if eq(mload(known), t) { break } }
                 if known { expected := mload(add(known, 0x20)) }
             }
             if (expected == 0) {
-                known = w.positions;
-                uint256 opened;
                 assembly ("memory-safe") {
-                    opened := mload(0x40)
+                    let opened := mload(0x40)
                     mstore(0x40, add(opened, 0x60))
                     mstore(opened, t)
                     mstore(add(opened, 0x20), node)
-                    mstore(add(opened, 0x40), known)
+                    mstore(add(opened, 0x40), mload(head))
+                    mstore(head, opened)
                 }
-                w.positions = opened;
                 node = path(w, Merkle.NODE_TRACE, t, node, w.positionCount);
                 expected = w.traceRoot;
             }

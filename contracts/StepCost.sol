@@ -220,8 +220,11 @@ contract StepCost is IStepCost {
         // Only a body may read along k.
         bool byRun = _byRun(p, r.slot, r.n);
         uint256 runs = _openings(r, touched, inside, tree, upward, byRun, total);
-        // In the price of the terms.
-        if (byRun && _inBulk(p, r.slot)) return;
+        // What is read in bulk is looked up once an element; its terms have a price of their own.
+        if (byRun && _inBulk(p, r.slot)) {
+            total.gas += r.places.reads * SEARCH * runs;
+            return;
+        }
         bool byUnits = _byUnits(r);
         uint256 read = READ + SEARCH * runs;
         if (tree.unit > 1 && !byUnits) read += DEQUANTISE;

@@ -19,8 +19,7 @@ struct TensorInfo {
 }
 
 /// @title One committed tensor, looked up in a stored program (`docs/spec.md#32-encoding`).
-/// @notice The same as `ProgramLib` says of it, without decoding the whole program: every move of a game that comes to a tensor
-/// pays for this.
+/// @notice Without decoding the whole program as `ProgramLib` does: every move of a game that comes to a tensor pays for this.
 /// @dev Unchecked arithmetic: fields of at most 32 bits, and shapes below 2^31.
 library TensorLib {
     /// @notice What a game needs to know of the committed tensor `ordinal` at position t, and the program's schedule entries.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ILedger} from "../interfaces/ILedger.sol";
 import {IOpmlConsumer, IOpmlOracle, Request} from "../interfaces/IOpmlOracle.sol";
 
 /// @dev A consumer that fails as long as it is told to, and says how much gas it was given.
@@ -67,5 +68,29 @@ contract Batch {
                 }
             }
         }
+    }
+}
+
+/// @dev An account that withdraws again while it is being paid.
+contract Returner {
+    ILedger private ledger;
+    uint256 public received;
+    bool public refused;
+
+    function call(address to, uint256 value, bytes calldata data) external payable returns (bytes memory) {
+        (bool done, bytes memory result) = to.call{value: value}(data);
+        require(done);
+        return result;
+    }
+
+    function withdraw(ILedger from) external {
+        ledger = from;
+        from.withdraw(payable(address(this)));
+    }
+
+    receive() external payable {
+        received += msg.value;
+        (bool done,) = address(ledger).call(abi.encodeCall(ILedger.withdraw, (payable(address(this)))));
+        refused = !done;
     }
 }

@@ -358,12 +358,11 @@ class Arena:
 
     def gas_of(self, game: GameState, move: GameMove) -> int:
         """The flat figure that a move is paid for."""
-        entries = ledger.ENTRY * self.sizes.entries
         match move:
             case RevealRoot(_, children):
-                return ledger.REVEAL_ROOT + ledger.REVEAL_CHILD * len(children)
+                return ledger.children(ledger.REVEAL_ROOT, len(children))
             case Reveal(children):
-                return ledger.REVEAL + ledger.REVEAL_CHILD * len(children)
+                return ledger.children(ledger.REVEAL, len(children))
             case Pick():
                 return ledger.PICK
             case Leaf(data):
@@ -371,9 +370,9 @@ class Arena:
             case Element():
                 return ledger.ELEMENT + self._naming(move)
             case Totals(states):
-                return ledger.TOTALS + ledger.DATA_BYTE * len(states) + entries
+                return ledger.states(ledger.TOTALS, len(states), self.sizes.entries)
             case PickTotal(_, _, states):
-                return ledger.PICK_TOTAL + ledger.DATA_BYTE * len(states) + entries
+                return ledger.states(ledger.PICK_TOTAL, len(states), self.sizes.entries)
             case Announce():
                 return ledger.ANNOUNCE
             case TokenProof():

@@ -174,7 +174,7 @@ def _reveal(rules: Rules, game: GameState, children: tuple[bytes, ...], gas: int
         if rules.shapes.is_padding(below) and child != empty(tag, height):
             raise errors.NotPadding(i, empty(tag, height), child)
     game = replace(game, phase=Phase.PICK)
-    return charge(rules, game, gas + ledger.REVEAL_CHILD * count, call)
+    return charge(rules, game, ledger.children(gas, count), call)
 
 
 def pick(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: Pick, call: Call) -> Outcome:
@@ -272,7 +272,7 @@ def totals(rules: Rules, key: GameKey, game: GameState, docket: Docket, move: To
         raise errors.WrongStatesLength(count * cuts.state_bytes, len(move.states))
     round_number = game.height
     game = replace(game, phase=Phase.TOTAL_PICK, word=keccak256(game.word + move.states))
-    gas = ledger.TOTALS + ledger.DATA_BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.states(ledger.TOTALS, len(move.states), rules.sizes.entries)
     game = charge(rules, game, gas, call)
     return Outcome(game, docket, (TotalsPosted(key.id, round_number, move.states),))
 
@@ -289,7 +289,7 @@ def pick_total(
     posted = unpack_states(move.states, cuts.state_bytes)
     settle = _pick_outer if round_number == 1 else _pick_inner
     game = settle(game, cuts, move.j, move.before, posted)
-    gas = ledger.PICK_TOTAL + ledger.DATA_BYTE * len(move.states) + ledger.ENTRY * rules.sizes.entries
+    gas = ledger.states(ledger.PICK_TOTAL, len(move.states), rules.sizes.entries)
     game, docket = repay(rules, game, docket, gas, call)
     return Outcome(game, docket, (TotalPicked(key.id, round_number, move.j),))
 

@@ -12,9 +12,9 @@ from opml.dispute.totals import Dissection
 from opml.dispute.types import Terms
 from opml.vm.layout import Layout, clog2
 
-OPEN = 76_500
+OPEN = 77_000
 DOCKET = 45_500
-OPEN_AT = 35_500
+OPEN_AT = 36_000
 SIBLING = 900
 PICK = 48_000
 CROSS = 11_500
@@ -27,7 +27,7 @@ CLOSE = 104_500
 CLOSE_WON = 154_000
 REVEAL_ROOT = 64_500
 REVEAL = 39_000
-REVEAL_CHILD = 1_000
+REVEAL_CHILD = 1_024
 LEAF = 49_500
 TOTALS = 57_500
 DATA_BYTE = 25
@@ -39,6 +39,7 @@ LATE = 40_000
 BYTE = 40
 ENTRY = 150
 FLOOR = 27_500
+FLOOR_CLAIM = 39_000
 
 DUE_UNIT = 10**9
 """Dues and charges of a game count in this many wei."""
@@ -83,6 +84,17 @@ def leaf(count: int, entries: int) -> int:
     return max(LEAF + DATA_BYTE * count + ENTRY * entries, FLOOR + BYTE * count)
 
 
+def states(base: int, count: int, entries: int) -> int:
+    """To post or pick running totals of so many bytes, `base` apart."""
+    return max(base + DATA_BYTE * count + ENTRY * entries, FLOOR_CLAIM + BYTE * count)
+
+
+def children(base: int, count: int) -> int:
+    """To reveal so many children, `base` apart."""
+    floor = FLOOR if base == REVEAL else FLOOR_CLAIM
+    return max(base + REVEAL_CHILD * count, floor + BYTE * 32 * count)
+
+
 def rounds(sizes: Sizes, fanout: int) -> tuple[int, int]:
     """Reveals of a game, and picks, which are as many: down to a tensor, and in its tree."""
 
@@ -96,13 +108,13 @@ def reveals(sizes: Sizes, fanout: int) -> int:
     """Q: all that the submitter's side posts in one game. A tensor is revealed down to a leaf, or opened
     whole."""
     outer, inner = rounds(sizes, fanout)
-    one = REVEAL + (REVEAL_CHILD << fanout)
+    one = children(REVEAL, 1 << fanout)
     return (
         REVEAL_ROOT
         - REVEAL
         + outer * one
         + max(inner * one + leaf(1024, sizes.entries), leaf(4096, sizes.entries))
-        + 2 * (TOTALS + sizes.totals * DATA_BYTE + ENTRY * sizes.entries)
+        + 2 * states(TOTALS, sizes.totals, sizes.entries)
     )
 
 
@@ -120,8 +132,8 @@ def picks(sizes: Sizes, fanout: int) -> int:
         + NAME
         + 1024 * INPUT_BYTE
         + 4 * SIBLING
-        + 2 * (PICK_TOTAL + sizes.totals * DATA_BYTE)
-        + 5 * ENTRY * sizes.entries
+        + 2 * states(PICK_TOTAL, sizes.totals, sizes.entries)
+        + 3 * ENTRY * sizes.entries
         + ANNOUNCE
         + RELEASE
     )

@@ -182,8 +182,8 @@ def _operand(
     a_read = GAS["read"] + (GAS["dequantise"] if leaves.unit > 1 and not by_units else 0)
     by_run = _by_run(layout, slot, section, number)
     opened, runs = _committed(operand, touched, leaves, upward, by_run)
-    if by_run and _in_bulk(layout, slot):  # in the price of the terms
-        return total + opened
+    if by_run and _in_bulk(layout, slot):  # looked up once an element; terms have a price of their own
+        return total + opened + Cost(0, places.reads * GAS["search"] * runs)
     return total + opened + Cost(0, reads * (a_read + GAS["search"] * runs))
 
 

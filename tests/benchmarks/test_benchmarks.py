@@ -74,8 +74,10 @@ def test_roofline_compares_rates_with_peaks(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_dispute_gas_adds_up(tiny: Path, tmp_path: Path) -> None:
-    options = ("--positions", 40, "--fanouts", 5, "--no-terms", "--only", "product-middle")
-    (row,) = run_json(tmp_path, "benchmarks/dispute_gas.py", tiny, *options)["fanouts"]
+    options = ("--positions", 40, "--moves", "--only", "product-middle")
+    facts = run_json(tmp_path, "benchmarks/dispute_gas.py", tiny, *options)
+    (row,), (moves,) = facts["fanouts"], facts["moves"].values()
+    assert sum(move["gas"] for move in moves) == row["gas"] + row["announcement"]
     assert row["verdict"] == "challenger"
     assert row["gas"] + row["announcement"] == row["challenger"] + row["submitter"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -14,7 +15,7 @@ from opml.dispute.types import Phase
 from opml.models.model import Model
 from opml.vm.trace import Cursor, Stage
 from tests.contracts.test_oracle import answer, ask_for, deliver, over
-from tests.contracts.world import Posted, Spot, World
+from tests.contracts.world import TERMS, Posted, Spot, World
 from tests.dispute.toys import every_form
 
 SLACK = 0.08
@@ -84,7 +85,7 @@ def test_a_descent(world: World) -> None:
         if phase == Phase.REVEAL:
             children = 1 << span(before["height"], world.terms.fanout)
             figure = ledger.REVEAL_ROOT if first else ledger.REVEAL
-            holds(figure + ledger.REVEAL_CHILD * children, receipt)
+            holds(ledger.children(figure, children), receipt)
             first = False
         elif phase == Phase.PICK:
             crossed = state["stage"] - stage
@@ -95,6 +96,19 @@ def test_a_descent(world: World) -> None:
             holds(ledger.leaf(1200, len(world.model.program.schedule)), receipt)
         else:
             holds(ledger.ELEMENT + naming(world, 1024, 1), receipt)
+
+
+def test_a_reveal_of_many_children_is_paid_at_the_floor_of_its_calldata() -> None:
+    world = World(deep(6), prompt=range(1, 16), outputs=3, terms=replace(TERMS, fanout=8))
+    claim = world.claim()
+    key, _ = claim.open()
+    claim.reveal(key)
+    claim.pick_towards(key, Spot(LAST, last(world, "ffn_up"), 5))
+    children = 1 << claim.state(key)["height"]
+    assert children == 128
+    floor = 21_000 + ledger.BYTE * 32 * children
+    assert floor > ledger.REVEAL + ledger.REVEAL_CHILD * children
+    holds(ledger.children(ledger.REVEAL, children), claim.reveal(key))
 
 
 def naming(world: World, size: int, siblings: int) -> int:
@@ -138,10 +152,14 @@ def test_totals_and_an_announcement(world: World, name: str) -> None:
     key, _ = claim.open()
     claim.descend(key, spot)
     states = bytes(n * 7 % 255 + 1 for n in range(claim.states_bytes(spot, 1)))
-    data = ledger.DATA_BYTE * len(states) + entries(world)
-    holds(ledger.TOTALS + data, claim.send("submitter", "totals", key, claim.claim.values(), states))
+    count = len(world.model.program.schedule)
+    holds(
+        ledger.states(ledger.TOTALS, len(states), count),
+        claim.send("submitter", "totals", key, claim.claim.values(), states),
+    )
     before = claim.bits(spot).to_bytes(32, "big")
-    holds(ledger.PICK_TOTAL + data, claim.send("alice", "pickTotal", key, 0, before, states))
+    figure = ledger.states(ledger.PICK_TOTAL, len(states), count)
+    holds(figure, claim.send("alice", "pickTotal", key, 0, before, states))
     holds(ledger.ANNOUNCE, claim.announce(key))
 
 

@@ -487,6 +487,23 @@ def test_payouts_are_pulled(world: World) -> None:
     assert stuck.value.error == "TransferFailed"
 
 
+def test_what_is_owed_is_paid_once_to_who_asks_again_meanwhile(world: World) -> None:
+    answer(world, world.request)
+    returner = consumer(world, "test/Returner")
+    order = world.order(nonce=7)
+    price = world.call(world.oracle, "price", order)
+    asking = abi.encode_call(world.oracle.artifact, "request", [order, tokens_bytes(world.prompt)])
+    world.send("stranger", returner, "call", world.oracle.address, price, asking, value=price)
+    world.set_time(DEADLINE + 1)
+    event = world.chain.events(world.oracle, "Requested")[-1].args["request"]
+    world.send("stranger", world.oracle, "refund", request_of(event).values())
+    held = world.chain.balance(world.oracle.address)
+    world.send("stranger", returner, "withdraw", world.oracle.address)
+    assert world.call(returner, "received") == price
+    assert world.call(returner, "refused")
+    assert world.chain.balance(world.oracle.address) == held - price
+
+
 def test_every_error_of_the_interface_has_a_case() -> None:
     elsewhere = {
         "AlreadyDelivered",
