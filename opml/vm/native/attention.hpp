@@ -2,6 +2,7 @@
 // queries that share it, in the order in which they lie.
 #pragma once
 
+#include "chains.hpp"
 #include "rows16.hpp"
 #include "window_task.hpp"
 
@@ -173,35 +174,28 @@ void close_blocks(uint32_t* raw, uint32_t blocks, uint64_t n) {
 // are independent chains, several of which advance side by side.
 template <Arithmetic A>
 void row_sums(const uint32_t* words, uint32_t rows, uint64_t length, uint32_t factor, uint32_t* out) {
-  using Value = typename A::Value;
-  constexpr int chains = 12;
-  const auto one = A::load(factor);
-  const uint64_t blocks = (length + kLeafElements - 1) / kLeafElements, all = rows * blocks;
-  Value total = A::load(0);
-  for (uint64_t first = 0; first < all; first += chains) {
-    const int n = all - first < chains ? static_cast<int>(all - first) : chains;
-    Value acc[chains];
-    const uint32_t* at[chains];
-    uint64_t lengths[chains], common = kLeafElements;
-    for (int j = 0; j < chains; ++j) {
-      const uint64_t chain = first + static_cast<uint64_t>(j < n ? j : 0), block = chain % blocks;
-      at[j] = words + chain / blocks * length + block * kLeafElements;
-      lengths[j] = block + 1 < blocks ? kLeafElements : length - block * kLeafElements;
-      common = lengths[j] < common ? lengths[j] : common;
-      acc[j] = A::load(0);
-    }
-    for (uint64_t k = 0; k < common; ++k)
-#pragma GCC unroll 12
-      for (int j = 0; j < chains; ++j) acc[j] = A::fma(A::load(at[j][k]), one, acc[j]);
-    for (int j = 0; j < n; ++j) {
-      for (uint64_t k = common; k < lengths[j]; ++k) acc[j] = A::fma(A::load(at[j][k]), one, acc[j]);
-      const uint64_t chain = first + static_cast<uint64_t>(j);
-      total = A::add(total, acc[j]);
-      if (chain % blocks + 1 < blocks) continue;
-      out[chain / blocks] = A::store(total);
-      total = A::load(0);
-    }
+  Chain chains[kChains];
+  uint32_t row_of[kChains];
+  int n = 0;
+  const auto close = [&] {
+    typename A::Value acc[kChains];
+    if (n > 0) fold_chains<A>(chains, n, acc);
+    for (int j = 0; j < n; ++j) out[row_of[j]] = A::store(A::add(A::load(out[row_of[j]]), acc[j]));
+    n = 0;
+  };
+  const auto add = [&](uint32_t row, uint64_t first, uint64_t count) {
+    chains[n] = {words + row * length + first, &factor, static_cast<int>(count), true};
+    row_of[n++] = row;
+    if (n == kChains) close();
+  };
+  const uint64_t whole = length / kLeafElements * kLeafElements;
+  for (uint32_t r = 0; r < rows; ++r) {
+    out[r] = 0;
+    for (uint64_t first = 0; first < whole; first += kLeafElements) add(r, first, kLeafElements);
   }
+  close();
+  for (uint32_t r = 0; r < rows && whole < length; ++r) add(r, whole, length - whole);
+  close();
 }
 
 // The largest of n > 0 words by the order key.

@@ -94,23 +94,27 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   });
 }
 
-// Max, exponentials and sum of a row while it is warm.
+// Max, exponentials and sums of a position's rows while they are warm, or of one row where there are few positions.
 void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) {
   const SlotPlan &max = p.slots[slot], &exp = p.slots[slot + 1], &sum = p.slots[slot + 2];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, rows = max.rows.n;
+  if (from >= p.positions) return;
   const Source& score = max.body_operands[0];
-  machine_.pool_->run((p.positions - from) * rows, [&](uint32_t number, int thread) {
-    const uint32_t i = from + number / rows, r = number % rows, t = p.chunk.first + i, n = exp.cols.at(t);
-    const auto* in = reinterpret_cast<const uint32_t*>(score.data) + i * score.stride + uint64_t{r} * n;
-    auto* out = reinterpret_cast<uint32_t*>(exp.data) + i * exp.stride + uint64_t{r} * n;
-    const uint64_t begin = uint64_t{r} * n;
-    uint32_t word = machine_.kernels_->row_max(in, n);
-    finish(max, slot, {i, i + 1, r, r + 1}, {{&word, nullptr}, {0, 0}, 0}, thread);
-    const uint32_t most = reinterpret_cast<const uint32_t*>(max.data)[i * max.stride + r];
-    machine_.kernels_->exp_rows({in, out, n, most, form.constants});
-    if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, begin + n});
-    machine_.kernels_->row_sums(out, 1, n, form.factor, &word);
-    finish(sum, slot + 2, {i, i + 1, r, r + 1}, {{&word, nullptr}, {0, 0}, 0}, thread);
+  const uint32_t each = p.positions - from >= 2 * static_cast<uint32_t>(machine_.pool_->threads()) ? rows : 1, parts = rows / each;
+  machine_.pool_->run((p.positions - from) * parts, [&](uint32_t number, int thread) {
+    const uint32_t i = from + number / parts, first = number % parts * each, t = p.chunk.first + i, n = exp.cols.at(t);
+    const uint64_t begin = uint64_t{first} * n;
+    const auto* in = reinterpret_cast<const uint32_t*>(score.data) + i * score.stride + begin;
+    auto* out = reinterpret_cast<uint32_t*>(exp.data) + i * exp.stride + begin;
+    uint32_t* const words = raw(thread, each);
+    for (uint32_t r = 0; r < each; ++r) words[r] = machine_.kernels_->row_max(in + uint64_t{r} * n, n);
+    finish(max, slot, {i, i + 1, first, first + each}, {{words, nullptr}, {0, 0}, 0}, thread);
+    const auto* most = reinterpret_cast<const uint32_t*>(max.data) + i * max.stride + first;
+    for (uint32_t r = 0; r < each; ++r)
+      machine_.kernels_->exp_rows({in + uint64_t{r} * n, out + uint64_t{r} * n, n, most[r], form.constants});
+    if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, begin + uint64_t{each} * n});
+    machine_.kernels_->row_sums(out, each, n, form.factor, words);
+    finish(sum, slot + 2, {i, i + 1, first, first + each}, {{words, nullptr}, {0, 0}, 0}, thread);
   });
 }
 

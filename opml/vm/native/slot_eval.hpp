@@ -37,7 +37,8 @@ class SlotEval {
   };
 
   SlotEval(const SlotPlan& plan, Workspace& w) : plan_(plan), w_(w) {
-    for (int i = 0; i < kMaxRegisters; ++i) w_.body[i] = w_.finish[i] = w_.registers[i].v;
+    for (int i = 0; i < plan.n_body_operands + plan.n_body; ++i) w_.body[i] = w_.registers[i].v;
+    for (int i = 0; i < plan.accumulators + plan.n_finish_operands + plan.n_finish; ++i) w_.finish[i] = w_.registers[i].v;
     w_.whole.n = w_.part.n = 0;
   }
 
