@@ -40,6 +40,7 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
     if (const auto* score = std::get_if<ScoreForm>(&forms_[s])) keys_packed_[score->key_slot] = 1;
   }
   pack_weights();
+  find_looked_up();
   kept_.assign(slots, 0);
   last_reader_.assign(slots, 0);
   entry_end_.assign(program_.schedule.size(), 0);
@@ -82,6 +83,18 @@ bool Machine::noise_is_finite(const GreedyForm& form) {
     if (!fine) finite = false;
   });
   return finite_[form.noise_slot] = finite;
+}
+
+void Machine::find_looked_up() {
+  for (const Slot& slot : program_.slots) {
+    for (const auto* section : {&slot.code->body_operands, &slot.code->finish_operands}) {
+      for (const Operand& o : *section) {
+        if (o.index == kNoIndex || (o.kind != Kind::weight && o.kind != Kind::global)) continue;
+        const uint32_t number = o.kind == Kind::global ? o.ref : slot.first_weight + o.ref;
+        if (std::find(looked_up_.begin(), looked_up_.end(), number) == looked_up_.end()) looked_up_.push_back(number);
+      }
+    }
+  }
 }
 
 void Machine::pack_weights() {

@@ -56,6 +56,7 @@ class Machine {
   static constexpr uint64_t kNotPacked = ~uint64_t{0};
   void pack_weights();
   bool noise_is_finite(const GreedyForm& form);
+  void find_looked_up();
   uint64_t position_bytes(uint32_t slot) const {  // of a slot that windows read
     const Instruction& code = *program_.slots[slot].code;
     return uint64_t{code.rows.n} * code.cols.n * format_bytes(code.out);
@@ -72,6 +73,7 @@ class Machine {
   std::vector<Form> forms_;            // by slot
   std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
   HugeBytes packed_;                   // weights that fast products read
+  std::vector<uint32_t> looked_up_;    // weights of which an index picks rows, read from the file as they lie there
   std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<uint8_t> kept_;          // by slot: a window reads it as stored, so that every position's tensor stays
@@ -144,6 +146,8 @@ class Session {
   // Room for all slots of a chunk, beyond which it is cut; at least one position runs.
   static constexpr uint64_t kArenaBytes = 48 << 20;
   static constexpr uint32_t kMostPositions = 128;
+  // Positions after which pages of looked-up rows are let go: each row that is read maps 64 KiB of a file.
+  static constexpr uint32_t kLetGoEvery = 64;
 
  private:
   struct Memory {
@@ -194,6 +198,7 @@ class Session {
   std::vector<uint64_t> stored_at_, keys_at_;  // by slot: bytes of a position of what lies before it
   uint64_t window_bytes_ = 0;                  // of a position
   std::vector<uint8_t> captured_;
+  uint32_t looked_up_since_ = 0;  // positions computed since pages were let go
   std::vector<uint8_t> needless_;  // by slot: noise that a temperature of 0 makes needless; empty until looked for
   bool all_slots_ = false;         // compute needless slots too
   std::vector<uint64_t> times_;

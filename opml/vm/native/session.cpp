@@ -165,6 +165,12 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
     const SlotPlan& last = p.slots[slots - 1];
     for (uint32_t i = p.first_yield; i < positions; ++i) std::memcpy(&samples_[first + i], last.data + 4 * i, 4);
     done += positions;
+    looked_up_since_ += positions;
+    if (looked_up_since_ >= kLetGoEvery) {
+      looked_up_since_ = 0;
+      for (const uint32_t number : machine_.looked_up_)
+        let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
+    }
   }
   return true;
 }
