@@ -20,6 +20,7 @@ contract StepCost is IStepCost {
 
     // Gas of the parts of a step on the most costly data, as measured on the verifier, rounded up.
     uint256 private constant STEP = 90_000;
+    uint256 private constant ENTRY = 150;
     uint256 private constant CALLDATA_BYTE = 16;
     uint256 private constant FLOOR_BYTE = 40;
     uint256 private constant HASH = 260;
@@ -85,7 +86,7 @@ contract StepCost is IStepCost {
         _elements(p, slot, Places(1, 1, 1, 1, 1), terms, total);
         total.gas += CALLDATA_BYTE * total.size;
         uint256 floor = FLOOR_BYTE * total.size;
-        total.gas = STEP + (total.gas > floor ? total.gas : floor);
+        total.gas = STEP + ENTRY * p.entries + (total.gas > floor ? total.gas : floor);
     }
 
     /// @dev Elements of a slot at some places: `terms` terms of the fold, and the finish, of each.

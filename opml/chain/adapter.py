@@ -18,6 +18,8 @@ from opml.errors import ChainError
 TX_GAS_CAP = 16_777_216  # EIP-7825
 BLOCK_GAS_LIMIT = 36_000_000
 ZERO_ADDRESS = "0x" + "00" * 20
+BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
+"""Where contracts send what they burn (`contracts/Ledger.sol`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,7 @@ def render(value: Any) -> str:
 
 __all__ = [
     "BLOCK_GAS_LIMIT",
+    "BURN_ADDRESS",
     "TX_GAS_CAP",
     "ZERO_ADDRESS",
     "Chain",

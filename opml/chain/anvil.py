@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from opml.chain.adapter import BLOCK_GAS_LIMIT
+from opml.chain.adapter import BLOCK_GAS_LIMIT, BURN_ADDRESS
 from opml.chain.keys import LocalSigner
 from opml.chain.rpc import Patience, RpcChain
 from opml.errors import ChainError, InputError
@@ -140,6 +140,9 @@ class Anvil:
         anvil = cls(process, 0, log)
         try:
             anvil.port = anvil._listening()
+            chain = anvil.chain(accounts=0)
+            if not chain.balance(BURN_ADDRESS):  # it exists on public chains
+                chain.request("anvil_setBalance", BURN_ADDRESS, "0x1")
         except ChainError:
             anvil.stop()
             raise

@@ -27,6 +27,7 @@ from eth_utils.exceptions import ValidationError
 from opml.chain import abi
 from opml.chain.adapter import (
     BLOCK_GAS_LIMIT,
+    BURN_ADDRESS,
     TX_GAS_CAP,
     ZERO_ADDRESS,
     Contract,
@@ -43,8 +44,6 @@ from opml.chain.remedies import remedy_for
 from opml.errors import ChainError, InputError
 
 CHAIN_ID = 31337
-BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
-"""Where contracts send what they burn (`contracts/Ledger.sol`)."""
 GWEI = 10**9
 _CALL_GAS = 10**10  # a call costs nobody anything
 

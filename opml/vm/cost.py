@@ -20,6 +20,7 @@ HASH_BYTES = 32
 
 GAS: dict[str, int] = {
     "step": 90_000,  # the transaction, the game's storage, loading the program, payments
+    "entry": 150,  # loading the program: an entry of its schedule
     "calldata_byte": 16,  # none of them zero
     "floor_byte": 40,  # what a transaction costs at least (EIP-7623)
     "hash": 260,  # one node on a path
@@ -76,7 +77,7 @@ def step(layout: Layout, slot: SlotInfo) -> Cost:
     terms = k if slot.instr.terms == 0 else min(k, slot.instr.terms)
     total = _elements(layout, slot, Places(), terms)
     gas = max(total.gas + GAS["calldata_byte"] * total.bytes, GAS["floor_byte"] * total.bytes)
-    return Cost(total.bytes, GAS["step"] + gas)
+    return Cost(total.bytes, GAS["step"] + GAS["entry"] * len(layout.program.schedule) + gas)
 
 
 def worst_step(layout: Layout) -> Cost:

@@ -217,6 +217,33 @@ def test_proofs_apart_from_the_verifier(world: World, late: bool) -> None:
     assert receipt.gas_used <= 90_000 + (ledger.LATE if late else ledger.WIN)
 
 
+def test_a_late_step_that_names_its_element_is_repaid_for_both(world: World) -> None:
+    claim = world.claim()
+    spot = Spot(LAST, last(world, "embed"), 0)
+    late, _ = claim.open()
+    claim.descend(late, spot, stop=Phase.ELEMENT)
+    arguments = claim.step_arguments(late, spot=spot)
+    claim.announce(late, arguments=arguments)
+    first, _ = claim.open(who="bob")
+    claim.announce(first, "tokenProof", claim.direct_arguments(first, "tokenProof"))
+    world.send("deployer", world.verifier, "say", 1 << 40, True)
+    claim.send("bob", "tokenProof", *claim.direct_arguments(first, "tokenProof"))
+    receipt = claim.send("alice", "step", *arguments)
+    assert receipt.event("ElementNamed").args["element"] == 0
+    assert claim.phase(late) == Phase.RELEASED
+    credited = [log.args for log in receipt.logs if log.event == "Credited"]
+    own = world.bond + claim.state(late)["due"] * ledger.DUE_UNIT
+    price = ledger.price(world.chain.fees().base_fee, world.terms.ceiling)
+    step = world.call(world.registry, "stepGas", program_of(world), spot.ordinal)
+    paid = (step + ledger.LATE + naming(world, 256, 0)) * price
+    assert sum(row["amount"] for row in credited if row["account"] == world.address("alice")) >= own + paid
+    assert receipt.gas_used <= 90_000 + ledger.LATE + naming(world, 256, 0)
+
+
+def program_of(world: World) -> str:
+    return str(world.call(world.registry, "model", world.model.id)["program"])
+
+
 def test_direct_proofs_apart_from_the_verifier(world: World) -> None:
     warm(world, "bob", "carol")
     for fn, figure in {"tokenProof": ledger.TOKEN_PROOF, "pieceProof": ledger.PIECE_PROOF}.items():

@@ -10,10 +10,12 @@ import pytest
 
 from opml.chain import abi
 from opml.chain.adapter import Contract, Receipt, Revert
+from opml.chain.artifacts import load_artifact
+from opml.chain.decode import terms_values
 from opml.dispute.types import Phase
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND, at_phase, states
 from tests.contracts.test_oracle import over
-from tests.contracts.world import Posted, World
+from tests.contracts.world import TERMS, Posted, World
 
 KEY_WORDS, CLAIM_WORDS, REQUEST_WORDS = 3, 9, 11
 
@@ -143,3 +145,60 @@ def test_empty_arrays_are_refused(world: World) -> None:
         with pytest.raises(Revert) as refusal:
             claim.send(who, fn, *arguments)
         assert refusal.value.error.startswith("Wrong"), fn
+
+
+def test_another_deployment_knows_nothing_of_a_claim(world: World) -> None:
+    """Requests, claims and games are of one oracle on one chain: nothing is replayed elsewhere."""
+    claim = world.claim()
+    parts = [world.registry.address, world.verifier.address, world.rules.address]
+    oracle, _ = world.chain.deploy(
+        load_artifact("OpmlOracle"), [*parts, terms_values(TERMS)], sender=world.who["deployer"]
+    )
+    game = Contract(world.call(oracle, "game"), world.game.artifact)
+    claims, requests = claim.claim.values(), claim.request.values()
+    over(claim)
+    for contract, fn, arguments, error, value in (
+        (oracle, "finalise", [requests, claims], "ClaimNot", 0),
+        (oracle, "refund", [requests], "RequestNot", 0),
+        (game, "timeout", [claim.key(), claims], "GameOver", 0),
+    ):
+        with pytest.raises(Revert) as refusal:
+            world.send("alice", contract, fn, *arguments, value=value)
+        assert refusal.value.error == error
+    world.set_time(claim.claim.posted_at + 1)
+    for fn, arguments, error in (
+        ("open", [claims, requests, 0], "WrongRequest"),
+        ("revealRoot", [claim.key(), claims, world.own.trace_root, []], "WrongPhase"),
+    ):
+        with pytest.raises(Revert) as refusal:
+            world.send("alice", game, fn, *arguments, value=world.bond if fn == "open" else 0)
+        assert refusal.value.error == error
+
+
+def test_a_copied_commitment_cannot_be_opened(world: World) -> None:
+    """Who copies a claim from the pool of transactions has vouched for a root that it cannot name."""
+    claim = world.claim()
+    copy = world.claim("bob", commitment=claim.claim.commitment)
+    key, _ = copy.open()
+    children = list(world.own.nodes.children(copy.shapes.root(), 3))
+    with pytest.raises(Revert) as refusal:
+        copy.send("bob", "revealRoot", key, copy.claim.values(), world.own.trace_root, children)
+    assert refusal.value.error == "WrongTraceRoot"
+    copy.timeout_when_due(key)
+    assert copy.phase(key) == Phase.WON
+
+
+def test_a_game_does_not_decide_another_of_the_same_claim(world: World) -> None:
+    """Two games of one challenger go their own ways; the claim is final only when both are over."""
+    claim = world.claim()
+    lost, _ = claim.open()
+    claim.reveal(lost)
+    kept = at_phase(claim, Phase.PICK, salt=1)
+    claim.timeout_when_due(lost)
+    assert (claim.phase(lost), claim.phase(kept)) == (Phase.LOST, Phase.PICK)
+    over(claim)
+    with pytest.raises(Revert) as refusal:
+        claim.finalise()
+    assert refusal.value.error == "GamesOpen"
+    claim.timeout_when_due(kept)
+    claim.finalise()

@@ -19,11 +19,12 @@ from opml.vm.builder import ACC0, ACC1, Address, BlockBuilder, ProgramBuilder, W
 from opml.vm.isa import Fold, Format, Out, Program
 from opml.vm.layout import Layout, WeightInfo
 from opml.vm.reference import run
-from opml.vm.step import prove
+from opml.vm.step import Target, prove
 from opml.vm.validate import MAX_STEP_BYTES, MAX_STEP_GAS, validate
 from opml.vm.weights import Weight, Weights
 from opml.vm.witness import Context
 from tests.contracts.test_step_verifier import context_of, packed, target_of, verifier
+from tests.vm.programs import random_weights
 from tests.vm.test_cost import targets
 
 LIMIT = 256
@@ -133,6 +134,24 @@ FAMILIES: dict[str, Callable[[Family, int], None]] = {
     "quantised": quantised,
     "read alone": read_alone,
 }
+
+
+@pytest.mark.parametrize("weights", [1, 8])
+def test_a_step_of_the_longest_schedule_stays_within_the_bound(weights: int) -> None:
+    model = ProgramBuilder(4)
+    block, last = model.block("block"), model.block("last")
+    for _ in range(weights):
+        first = block.weight(1, 1)
+    block.emit("step", 1, 1, first(Address()))
+    last.emit("sample", 1, 1, const(0), out=Out.I32, yields=True)
+    layout = validate(model.program([*[(block, [Format.F32] * weights)] * 1_023, (last, [])]))
+    trace = run(layout, random_weights(layout.program), (1, 1), 1)
+    ordinal = len(layout.committed) - 2
+    target = Target(0, ordinal, 0)
+    expected, witness = prove(trace.trees, target)
+    context = context_of(layout, Context.of(trace.trees))
+    assert verifier().call("step", context, target_of(target), witness) == packed(expected)
+    assert verifier().transaction_gas <= cost.step(layout, layout.committed[ordinal]).gas
 
 
 def largest(write: Callable[[Family, int], None], seed: int) -> Layout:
