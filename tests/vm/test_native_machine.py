@@ -110,6 +110,20 @@ def test_larger_tensors_of_every_quantisation_give_the_reference_root(fmt: Forma
         assert_same(session, trace)
 
 
+@pytest.mark.parametrize("fmt", QUANTISED, ids=lambda f: f.name)
+def test_tiles_of_any_positions_and_odd_groups_of_rows_give_the_reference_root(fmt: Format) -> None:
+    """A thread's 48 rows are a pair of groups and one more; batches leave every number of positions over."""
+    model = llama(fmt, replace(BIGGER, layers=1))
+    tokens = tokens_for(model, 23)
+    trace = expected(model, tokens)
+    for level in LEVELS:
+        for sizes in ([22], [13, 9], [8, 7, 5, 2], [6, 4, 3, 1, 1, 7]):
+            session = machine(model, level=level).new_session(list(PARAMS))
+            for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+                session.feed(tokens[:-1][start : start + size], PROMPT - 1)
+            assert_same(session, trace)
+
+
 @pytest.mark.parametrize("fmt", [Format.F32, Format.F16, Format.BF16], ids=lambda f: f.name)
 def test_plain_weights_give_the_reference_root(fmt: Format) -> None:
     model = gpt2(fmt, replace(BIGGER, layers=1))
