@@ -142,6 +142,7 @@ void value_format(const ValueTask& task) {
       const WindowSet& set = task.sets[s];
       uint32_t c = task.first_column;
       for (; c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
+      for (; c + 32 <= task.last_column; c += 32, later += 2 * share) value_set<A, F, 2>(task, set, k, end, c, later, raw + c);
       for (; c < task.last_column; c += 16, later += share) value_set<A, F, 1>(task, set, k, end, c, later, raw + c);
       raw += set.rows * task.raw_stride;
     }

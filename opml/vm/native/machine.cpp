@@ -32,6 +32,7 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
   forms_.resize(slots);
   keys_packed_.assign(slots, 0);
   raw_.resize(static_cast<size_t>(pool_->threads()));
+  sets_.resize(raw_.size());
   for (auto& raw : raw_) raw.reset(kRawWords);
   for (uint32_t s = 0; s < slots && !generic; ++s) {
     if (std::holds_alternative<CoveredForm>(forms_[s])) continue;

@@ -76,6 +76,7 @@ class Machine {
   std::vector<uint32_t> looked_up_;    // weights of which an index picks rows, read from the file as they lie there
   std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
+  std::vector<std::vector<WindowSet>> sets_;         // one a thread: those of its task
   std::vector<uint8_t> kept_;          // by slot: a window reads it as stored, so that every position's tensor stays
   std::map<uint32_t, bool> finite_;    // by slot of noise, once it was tried
   std::vector<uint32_t> last_reader_;  // by slot: the last slot that reads it here
@@ -176,7 +177,7 @@ class Session {
   void run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form);
   void run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form);
   void run_flat_max(ChunkPlan& p, uint32_t slot);
-  std::vector<WindowSet> window_sets(const SlotPlan& plan, const Source& window) const;
+  const std::vector<WindowSet>& window_sets(uint32_t slot, const SlotPlan& plan, const Source& window);
   void finish(const SlotPlan& plan, uint32_t slot, const Range& range, const Accumulators& given, int thread);
   uint32_t* raw(int thread, uint64_t words);
   void apply_faults(const SlotPlan& plan, uint32_t slot, const Range& range) const;
@@ -202,6 +203,7 @@ class Session {
   std::vector<uint8_t> needless_;  // by slot: noise that a temperature of 0 makes needless; empty until looked for
   bool all_slots_ = false;         // compute needless slots too
   std::vector<uint64_t> times_;
+  std::vector<std::vector<WindowSet>> sets_;  // by slot, made when first needed
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
   std::vector<uint32_t> words_;              // activations of the last dense product: [position][r][k]

@@ -37,8 +37,10 @@ std::optional<std::vector<uint8_t>> Session::kept(uint32_t position, uint32_t sl
 }
 
 // Rows that read the same part of every position, at most kWindowRows together.
-std::vector<WindowSet> Session::window_sets(const SlotPlan& plan, const Source& window) const {
-  std::vector<WindowSet> sets;
+const std::vector<WindowSet>& Session::window_sets(uint32_t slot, const SlotPlan& plan, const Source& window) {
+  sets_.resize(machine_.program_.slots.size());
+  std::vector<WindowSet>& sets = sets_[slot];
+  if (!sets.empty()) return sets;
   for (uint32_t r = 0; r < plan.rows.n; ++r) {
     const uint64_t first = start_of(window, 0, r);
     if (sets.empty() || sets.back().first_element != first || sets.back().rows == kWindowRows) sets.push_back({first, 0, {}});
@@ -54,12 +56,13 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   const uint64_t elements = p.slots[form.key_slot].stride, width = format_bytes(key.format);
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   const uint32_t length = plan.k.n, rows = plan.rows.n;
-  const std::vector<WindowSet> shared = window_sets(plan, key);
+  const std::vector<WindowSet>& shared = window_sets(slot, plan, key);
   if (from >= p.positions) return;
   const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
   const uint32_t window = plan.cols.at(p.chunk.first + p.positions - 1);
-  const uint32_t per_thread = (window / 16 + 2) * (p.positions - from) / (2 * threads);
-  const uint32_t part_groups = std::clamp(std::min(per_thread, kScoreWords / (16 * rows)), 4u, 32u) & ~1u;
+  const uint64_t per_thread = (uint64_t{window} / 16 + 2) * (p.positions - from) / threads + 1;
+  const uint64_t wanted = std::min<uint64_t>(per_thread, kScoreWords / (16 * rows));
+  const auto part_groups = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 4, 32)) & ~1u;
   const uint64_t raw_stride = uint64_t{part_groups} * 16;
   struct Part {
     uint32_t i, group;
@@ -80,7 +83,8 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
       for (uint32_t k = 0; k < length; k += kLanes)
         machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
                                       queries + uint64_t{r} * length + k);
-    std::vector<WindowSet> sets = shared;
+    std::vector<WindowSet>& sets = machine_.sets_[static_cast<size_t>(thread)];
+    sets.assign(shared.begin(), shared.end());
     const uint32_t* row = queries;
     for (WindowSet& set : sets)
       for (uint32_t r = 0; r < set.rows; ++r, row += length) set.factors[r] = row;
@@ -94,27 +98,30 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   });
 }
 
-// Max, exponentials and sums of a position's rows while they are warm, or of one row where there are few positions.
+// Max, exponentials and sum of rows while they are warm. A task is a position, or some of its rows.
 void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) {
   const SlotPlan &max = p.slots[slot], &exp = p.slots[slot + 1], &sum = p.slots[slot + 2];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0, rows = max.rows.n;
   if (from >= p.positions) return;
   const Source& score = max.body_operands[0];
-  const uint32_t each = p.positions - from >= 2 * static_cast<uint32_t>(machine_.pool_->threads()) ? rows : 1, parts = rows / each;
+  const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  const uint32_t each = p.positions - from >= 2 * threads ? rows : (rows + threads - 1) / threads;
+  const uint32_t parts = (rows + each - 1) / each;
   machine_.pool_->run((p.positions - from) * parts, [&](uint32_t number, int thread) {
-    const uint32_t i = from + number / parts, first = number % parts * each, t = p.chunk.first + i, n = exp.cols.at(t);
-    const uint64_t begin = uint64_t{first} * n;
-    const auto* in = reinterpret_cast<const uint32_t*>(score.data) + i * score.stride + begin;
-    auto* out = reinterpret_cast<uint32_t*>(exp.data) + i * exp.stride + begin;
-    uint32_t* const words = raw(thread, each);
-    for (uint32_t r = 0; r < each; ++r) words[r] = machine_.kernels_->row_max(in + uint64_t{r} * n, n);
-    finish(max, slot, {i, i + 1, first, first + each}, {{words, nullptr}, {0, 0}, 0}, thread);
-    const auto* most = reinterpret_cast<const uint32_t*>(max.data) + i * max.stride + first;
-    for (uint32_t r = 0; r < each; ++r)
+    const uint32_t i = from + number / parts, t = p.chunk.first + i, n = exp.cols.at(t);
+    const uint32_t first = number % parts * each, last = std::min(rows, first + each);
+    const auto* in = reinterpret_cast<const uint32_t*>(score.data) + i * score.stride;
+    auto* out = reinterpret_cast<uint32_t*>(exp.data) + i * exp.stride;
+    const auto* most = reinterpret_cast<const uint32_t*>(max.data) + i * max.stride;
+    const uint64_t begin = uint64_t{first} * n, end = uint64_t{last} * n;
+    uint32_t* const words = raw(thread, last - first);
+    for (uint32_t r = first; r < last; ++r) words[r - first] = machine_.kernels_->row_max(in + uint64_t{r} * n, n);
+    finish(max, slot, {i, i + 1, first, last}, {{words, nullptr}, {0, 0}, 0}, thread);
+    for (uint32_t r = first; r < last; ++r)
       machine_.kernels_->exp_rows({in + uint64_t{r} * n, out + uint64_t{r} * n, n, most[r], form.constants});
-    if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, begin + uint64_t{each} * n});
-    machine_.kernels_->row_sums(out, each, n, form.factor, words);
-    finish(sum, slot + 2, {i, i + 1, first, first + each}, {{words, nullptr}, {0, 0}, 0}, thread);
+    if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, end});
+    machine_.kernels_->row_sums(out + begin, last - first, n, form.factor, words);
+    finish(sum, slot + 2, {i, i + 1, first, last}, {{words, nullptr}, {0, 0}, 0}, thread);
   });
 }
 
@@ -126,14 +133,16 @@ void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   const uint32_t cols = plan.cols.n, rows = plan.rows.n, words = rows * cols;
   if (from >= p.positions) return;
-  const std::vector<WindowSet> shared = window_sets(plan, value);
+  const std::vector<WindowSet>& shared = window_sets(slot, plan, value);
   const auto n_sets = static_cast<uint32_t>(shared.size()), threads = static_cast<uint32_t>(machine_.pool_->threads());
   const auto blocks_at = [&](uint32_t i) { return (plan.k.at(p.chunk.first + i) + kLeafElements - 1) / kLeafElements; };
 
   // `sums` has the rows of all sets; columns first ... last - 1 of sets `set` ... `set_end` - 1 are computed.
-  const auto block = [&](uint32_t i, uint32_t b, uint32_t set, uint32_t set_end, uint32_t first, uint32_t last, uint32_t* sums) {
+  const auto block = [&](uint32_t i, uint32_t b, uint32_t set, uint32_t set_end, uint32_t first, uint32_t last, uint32_t* sums,
+                         int thread) {
     const uint32_t t = p.chunk.first + i, n = plan.k.at(t), start = t + 1 - n;
-    std::vector<WindowSet> sets(shared.begin() + set, shared.begin() + set_end);
+    std::vector<WindowSet>& sets = machine_.sets_[static_cast<size_t>(thread)];
+    sets.assign(shared.begin() + set, shared.begin() + set_end);
     uint32_t row = 0;
     for (uint32_t s = 0; s < set; ++s) row += shared[s].rows;
     sums += uint64_t{row} * cols;
@@ -158,7 +167,7 @@ void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
     machine_.pool_->run(p.positions - from, [&](uint32_t number, int thread) {
       const uint32_t i = from + number, blocks = blocks_at(i);
       uint32_t* const sums = raw(thread, uint64_t{blocks} * words);
-      for (uint32_t b = 0; b < blocks; ++b) block(i, b, 0, n_sets, 0, cols, sums + uint64_t{b} * words);
+      for (uint32_t b = 0; b < blocks; ++b) block(i, b, 0, n_sets, 0, cols, sums + uint64_t{b} * words, thread);
       close(i, sums, thread);
     });
     return;
@@ -169,10 +178,10 @@ void Session::run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form) {
     while (blocks * parts < 3 * threads && parts < n_sets) parts = std::min(n_sets, 2 * parts);
     const uint32_t halves = blocks * parts < 3 * threads && cols % 32 == 0 ? 2 : 1;
     uint32_t* const sums = raw(0, uint64_t{blocks} * words);
-    machine_.pool_->run(blocks * parts * halves, [&](uint32_t number, int) {
+    machine_.pool_->run(blocks * parts * halves, [&](uint32_t number, int thread) {
       const uint32_t b = number / (parts * halves), part = number / halves % parts, half = number % halves;
       block(i, b, part * n_sets / parts, (part + 1) * n_sets / parts, half * cols / halves, (half + 1) * cols / halves,
-            sums + uint64_t{b} * words);
+            sums + uint64_t{b} * words, thread);
     });
     close(i, sums, 0);
   }

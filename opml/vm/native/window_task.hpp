@@ -32,7 +32,7 @@ struct ValueTask {
   Format format;
   const uint8_t* values;  // of the window's first position
   uint64_t row_elements;
-  uint32_t begin, end, first_column, last_column;  // columns: 64 at a time, then 16
+  uint32_t begin, end, first_column, last_column;  // columns: 64 at a time, then 32, then 16
   const WindowSet* sets;  // factors: a word for each position of the window
   uint32_t n_sets;
   uint32_t* raw;  // [rows of all sets][raw_stride], a word for each column
