@@ -82,6 +82,17 @@ def test_dispute_gas_adds_up(tiny: Path, tmp_path: Path) -> None:
     assert row["gas"] + row["announcement"] == row["challenger"] + row["submitter"]
 
 
+@pytest.mark.model
+def test_disputes_of_smollm2_take_no_more_than_is_wanted(smollm2: Path, tmp_path: Path) -> None:
+    """The dearest of each sort; the script fails where a figure is over its limit."""
+    kinds = ("slot:q", "product-middle", "value-sum", "argmax")
+    options = [option for kind in kinds for option in ("--only", kind)]
+    facts = run_json(tmp_path, "benchmarks/dispute_gas.py", smollm2, *options)
+    assert facts["positions"] == 256
+    assert [row["verdict"] for row in facts["fanouts"]] == ["challenger"] * len(kinds)
+    assert not facts["over"]
+
+
 @pytest.mark.parametrize("kind", ["F16", "Q4_0", "Q5_0", "Q5_1", "Q8_0"])
 def test_requantised_file_keeps_metadata_and_shapes(tiny: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out.gguf"

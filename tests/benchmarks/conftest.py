@@ -1,0 +1,3 @@
+"""Fixtures: the real model."""
+
+from tests.models.conftest import smollm2 as smollm2
