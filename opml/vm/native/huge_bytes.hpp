@@ -4,11 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace opml {
 
@@ -19,21 +14,18 @@ class HugeBytes {
   void reset(size_t n) {
     data_.reset();
     size_ = n;
-    if (n == 0) return;
-    const size_t alignment = n < kLeast ? 64 : kPage;
-    data_ = {static_cast<uint8_t*>(::operator new[](n, std::align_val_t{alignment})), Free{alignment}};
-#if defined(__linux__)
-    if (n >= kLeast) madvise(data_.get(), n, MADV_HUGEPAGE);
-#endif
+    if (n > 0) data_ = take(n);
   }
 
  private:
-  static constexpr size_t kPage = 2 << 20, kLeast = 4 << 20;
   struct Free {
-    size_t alignment;
-    void operator()(uint8_t* p) const { ::operator delete[](p, std::align_val_t{alignment}); }
+    size_t mapped;  // 0: of the heap
+    void operator()(uint8_t* p) const;
   };
-  std::unique_ptr<uint8_t[], Free> data_{nullptr, Free{64}};
+  using Data = std::unique_ptr<uint8_t[], Free>;
+  static Data take(size_t n);
+
+  Data data_{nullptr, Free{0}};
   size_t size_ = 0;
 };
 

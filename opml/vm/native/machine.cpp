@@ -87,14 +87,12 @@ bool Machine::noise_is_finite(const GreedyForm& form) {
 }
 
 void Machine::find_looked_up() {
-  for (const Slot& slot : program_.slots) {
-    for (const auto* section : {&slot.code->body_operands, &slot.code->finish_operands}) {
-      for (const Operand& o : *section) {
-        if (o.index == kNoIndex || (o.kind != Kind::weight && o.kind != Kind::global)) continue;
-        const uint32_t number = o.kind == Kind::global ? o.ref : slot.first_weight + o.ref;
-        if (std::find(looked_up_.begin(), looked_up_.end(), number) == looked_up_.end()) looked_up_.push_back(number);
-      }
-    }
+  for (uint32_t s = 0; s < program_.slots.size(); ++s) {
+    const Slot& slot = program_.slots[s];
+    for (const auto* section : {&slot.code->body_operands, &slot.code->finish_operands})
+      for (const Operand& o : *section)
+        if (o.index != kNoIndex && (o.kind == Kind::weight || o.kind == Kind::global))
+          looked_up_.emplace_back(s, o.kind == Kind::global ? o.ref : slot.first_weight + o.ref);
   }
 }
 

@@ -73,7 +73,7 @@ class Machine {
   std::vector<Form> forms_;            // by slot
   std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
   HugeBytes packed_;                   // weights that fast products read
-  std::vector<uint32_t> looked_up_;    // weights of which an index picks rows, read from the file as they lie there
+  std::vector<std::pair<uint32_t, uint32_t>> looked_up_;  // slot, weight: an index picks rows, read as they lie in the file
   std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<std::vector<WindowSet>> sets_;         // one a thread: those of its task
@@ -167,6 +167,7 @@ class Session {
   void run_slot(ChunkPlan& p, uint32_t slot);
   void run_generic(ChunkPlan& p, uint32_t slot);
   void find_needless();
+  void let_go_of_looked_up(uint32_t first_slot, uint32_t last_slot);
   void run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form);

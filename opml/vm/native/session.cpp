@@ -128,6 +128,15 @@ void Session::timed_commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, D
   commit(p, slot_from, slot_to, slot_roots);
 }
 
+// Between a lookup and what needs much memory.
+void Session::let_go_of_looked_up(uint32_t first_slot, uint32_t last_slot) {
+  for (const auto& [slot, number] : machine_.looked_up_) {
+    if (slot < first_slot || slot > last_slot) continue;
+    let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
+    looked_up_since_ = 0;
+  }
+}
+
 bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
   const std::lock_guard lock(machine_.running_);
   const Program& program = machine_.program_;
@@ -146,9 +155,11 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
     ChunkPlan& p = positions == 1 ? single_ : batch_;
     plan(p, first, positions);
     if (options.commit) slot_roots.resize(uint64_t{positions} * program.committed);
+    looked_up_since_ += positions;
     uint32_t from = 0;
     for (const uint32_t end : machine_.entry_end_) {
       run(p, from, end + 1, options.capture);
+      if (looked_up_since_ >= kLetGoEvery) let_go_of_looked_up(from, end);
       if (options.commit && positions >= kFewPositions) timed_commit(p, from, end + 1, slot_roots.data());
       from = end + 1;
       if (options.interrupted && options.interrupted()) {
@@ -165,12 +176,6 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
     const SlotPlan& last = p.slots[slots - 1];
     for (uint32_t i = p.first_yield; i < positions; ++i) std::memcpy(&samples_[first + i], last.data + 4 * i, 4);
     done += positions;
-    looked_up_since_ += positions;
-    if (looked_up_since_ >= kLetGoEvery) {
-      looked_up_since_ = 0;
-      for (const uint32_t number : machine_.looked_up_)
-        let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
-    }
   }
   return true;
 }
