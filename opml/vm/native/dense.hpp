@@ -56,6 +56,12 @@ void dense_rows(const DenseTask& task) {
       tiles.template operator()<4, 6>(g, t);
       tiles.template operator()<1, 6>(g, t);
     }
+    for (; t + 2 <= task.n_positions; t += 2) {
+      uint32_t g = 0;
+      tiles.template operator()<8, 2>(g, t);
+      tiles.template operator()<4, 2>(g, t);
+      tiles.template operator()<1, 2>(g, t);
+    }
     for (; t < task.n_positions; ++t) {
       uint32_t g = 0;
       tiles.template operator()<8, 1>(g, t);

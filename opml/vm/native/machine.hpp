@@ -145,7 +145,7 @@ class Session {
   const std::vector<uint32_t>& tokens() const { return tokens_; }
 
   // Room for all slots of a chunk, beyond which it is cut; at least one position runs.
-  static constexpr uint64_t kArenaBytes = 48 << 20;
+  static constexpr uint64_t kArenaBytes = 16 << 20;
   static constexpr uint32_t kMostPositions = 128;
   // Positions after which pages of looked-up rows are let go: each row that is read maps 64 KiB of a file.
   static constexpr uint32_t kLetGoEvery = 64;
