@@ -50,7 +50,6 @@ def command(
     Prints the text as it comes, then tokens, trace root and time. The same model, prompt and parameters give
     the same trace root on every machine and engine.
     """
-    from opml.cli.claim_file import Roots, claim_of, roots_of
     from opml.cli.engines import params_of
     from opml.models.model import load_model
     from opml.models.tokenizer import StreamDecoder
@@ -74,6 +73,8 @@ def command(
     trace = generate(machine, tokens, max_tokens, words, loaded.end_tokens, on_token=show)
     root = trace.trace_root()
     seconds = time.perf_counter() - start
+    from opml.cli.claim_file import Roots, claim_of, roots_of  # the first token does not wait for it
+
     made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.pieces)
     if claim is not None:
         made.save(claim)

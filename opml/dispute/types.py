@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from eth_abi.abi import encode as abi_encode
-
 from opml.vm.keccak import keccak256
 
 ZERO32 = b"\0" * 32
@@ -136,6 +134,8 @@ class Claim:
 
 
 def _content_id(tag: str, chain_id: int, oracle: bytes, types: str, values: tuple[object, ...]) -> bytes:
+    from eth_abi.abi import encode as abi_encode  # takes 0.15 s to load, which `opml run` need not wait for
+
     struct = f"({types})"
     return keccak256(
         abi_encode(
