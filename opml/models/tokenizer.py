@@ -207,7 +207,9 @@ class _BytePair:
 
     def __init__(self, ids: dict[str, int], merges: Sequence[str], family: Family) -> None:
         self._ids, self._family = ids, family
-        self._ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}  # the first of equals
+        self._ranks: dict[str, int] = {}
+        for rank, pair in enumerate(merges):
+            self._ranks.setdefault(pair, rank)
         self.add_bos = family.add_bos
         self._word = lru_cache(maxsize=1 << 14)(self._encode_word)
 

@@ -146,7 +146,7 @@ class Session {
 
   // Room for all slots of a chunk, beyond which it is cut; at least one position runs.
   static constexpr uint64_t kArenaBytes = 16 << 20;
-  static constexpr uint32_t kMostPositions = 128;
+  static constexpr uint32_t kMostPositions = 64;
   // Positions after which pages of looked-up rows are let go: each row that is read maps 64 KiB of a file.
   static constexpr uint32_t kLetGoEvery = 64;
 
