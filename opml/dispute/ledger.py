@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opml.dispute.cursor import WHOLE_BYTES
 from opml.dispute.totals import Dissection
 from opml.dispute.types import Terms
 from opml.vm.layout import Layout, clog2
@@ -113,7 +114,7 @@ def reveals(sizes: Sizes, fanout: int) -> int:
         REVEAL_ROOT
         - REVEAL
         + outer * one
-        + max(inner * one + leaf(1024, sizes.entries), leaf(4096, sizes.entries))
+        + max(inner * one + leaf(1024, sizes.entries), leaf(WHOLE_BYTES, sizes.entries))
         + 2 * states(TOTALS, sizes.totals, sizes.entries)
     )
 

@@ -42,8 +42,9 @@ class Session(Protocol):
     def capture(self, tokens: Sequence[int], slot: int) -> bytes:
         """Computes the next positions without committing to them; what `slot` stores, virtual or not.
 
-        The slot's bytes follow one another, position after position. A session that has captured gives no
-        trace. Raises `InputError` for more positions than the program's limit.
+        The slot's bytes follow one another, position after position. A native session
+        that has captured refuses to give a trace. Raises `InputError` for more positions than the program's
+        limit.
         """
         ...
 
@@ -202,7 +203,7 @@ class NativeEngine:
     def eval_program(self, code: bytes, operands: Sequence[U32], pool: Sequence[int]) -> U32:
         """Results of an encoded scalar program on arrays of bit patterns, an array an operand."""
         result: U32 = self._native.eval_program(
-            self.name, code, np.ascontiguousarray(operands), np.array(pool, np.uint32)
+            self.name, code, np.ascontiguousarray(operands), np.array(pool, np.uint32), self.level
         )
         return result
 
@@ -256,6 +257,8 @@ class _NativeSession:
 
     def trace(self, tokens: Sequence[int]) -> Trace:
         assert len(tokens) == self._session.length + 1
+        if len(self._session.position_roots()) != self._session.length:
+            raise InputError("a session that has captured committed to nothing: feed the tokens to a new one")
         return NativeTrace(self._model, self._session, tokens, self._prompt_length, self._params)
 
 

@@ -51,6 +51,27 @@ def test_engine_equals_the_reference(name: str, other: str) -> None:
         assert list(found.slot_roots(t)) == list(expected.slot_roots(t))
 
 
+@pytest.mark.parametrize("name", ["soft", "native"])
+def test_session_that_captured_gives_no_trace(name: str) -> None:
+    made = llama()
+    session = engine(name).load(made.program, made.weights).session(len(PROMPT), PARAMS)
+    captured = session.capture(PROMPT, 0)
+    assert captured
+    with pytest.raises(InputError, match="feed the tokens to a new one"):
+        session.trace((*PROMPT, 0))
+
+
+@pytest.mark.parametrize("name", ["soft", "native"])
+def test_captured_slot_equals_the_reference(name: str) -> None:
+    made = llama()
+    for slot in range(len(made.layout.slots)):
+        expected, found = (
+            engine(n).load(made.program, made.weights).session(1, PARAMS).capture(PROMPT, slot)
+            for n in ("reference", name)
+        )
+        assert found == expected, made.layout.slots[slot].instr.name
+
+
 def test_native_trace_proves_steps() -> None:
     made = llama()
     trace = generate(engine("native").load(made.program, made.weights), PROMPT, 3, PARAMS)
