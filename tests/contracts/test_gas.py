@@ -145,6 +145,38 @@ def test_naming_an_element_with_its_proof(large: bool) -> None:
     assert 0 < gas[1] - gas[0] <= naming(world, size, 0)
 
 
+def one_term_a_step(model: Model, name: str) -> Model:
+    """The model with the fold of that instruction of its last block cut as finely as can be."""
+    program = model.program
+    number = program.schedule[-1]
+    code = tuple(replace(i, terms=1) if i.name == name else i for i in program.blocks[number].code)
+    blocks = list(program.blocks)
+    blocks[number] = replace(blocks[number], code=code)
+    cut = replace(program, blocks=tuple(blocks))
+    return Model(model.name, cut, model.weights, model.pieces, model.end_tokens)
+
+
+def test_large_totals_are_paid_at_the_floor_of_their_calldata() -> None:
+    world = World(one_term_a_step(deep(1), "sample"), prompt=range(1, 16), outputs=3)
+    claim = world.claim()
+    spot = Spot(LAST, last(world, "sample"), 0)
+    key, _ = claim.open()
+    claim.descend(key, spot)
+    first = bytes(n * 7 % 255 + 1 for n in range(claim.states_bytes(spot, 1)))
+    claim.send("submitter", "totals", key, claim.claim.values(), first)
+    claim.send("alice", "pickTotal", key, 0, claim.bits(spot).to_bytes(32, "big"), first)
+    assert claim.phase(key) == Phase.TOTALS
+    states = bytes(n * 7 % 255 + 1 for n in range(claim.states_bytes(spot, 2)))
+    count = len(world.model.program.schedule)
+    assert ledger.FLOOR_CLAIM + ledger.BYTE * len(states) > ledger.TOTALS + ledger.DATA_BYTE * len(states) + (
+        ledger.ENTRY * count
+    )
+    holds(
+        ledger.states(ledger.TOTALS, len(states), count),
+        claim.send("submitter", "totals", key, claim.claim.values(), states),
+    )
+
+
 @pytest.mark.parametrize("name", ["ffn_up", "ffn_down", "sample"])
 def test_totals_and_an_announcement(world: World, name: str) -> None:
     claim = world.claim()
