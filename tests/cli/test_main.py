@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Any
 
 import click
@@ -11,10 +10,11 @@ import pytest
 
 from opml.cli import main as entry
 from opml.errors import ChainError, EngineError, InputError, OpmlError, WrongClaim
+from tests.installed import PYTHON
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "opml.cli.main", *args], capture_output=True, text=True)
+    return subprocess.run([*PYTHON, "-m", "opml.cli.main", *args], capture_output=True, text=True)
 
 
 def raising(problem: BaseException) -> Any:
@@ -76,7 +76,7 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'web3', 'numpy', 'eth', 'rich', 'opml.chain', 'opml.vm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([*PYTHON, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

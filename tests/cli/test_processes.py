@@ -18,6 +18,7 @@ from opml.chain.anvil import Anvil, AnvilChain, find_anvil
 from opml.chain.deployment import Deployment
 from opml.chain.gateway import ChainGateway
 from opml.cli.waiting import wait_for_answer
+from tests.installed import PYTHON
 
 pytestmark = pytest.mark.anvil
 
@@ -63,7 +64,7 @@ class World:
 
     def command(self, *args: object, account: str | None = None) -> list[str]:
         key = ["--account", account, "--password-file", str(self.folder / "password")] if account else []
-        return [sys.executable, "-m", "opml.cli.main", *map(str, args), *key]
+        return [*PYTHON, "-m", "opml.cli.main", *map(str, args), *key]
 
     def json(self, *args: object, account: str | None = None) -> Any:
         done = subprocess.run(

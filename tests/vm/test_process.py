@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from opml.vm.engine import generate, get_engine
+from tests.installed import PYTHON
 from tests.models.conftest import smollm2 as smollm2
 from tests.native import native_module
 from tests.vm.programs import MODELS, PARAMS
@@ -50,7 +50,7 @@ def test_two_models_in_one_process_do_not_disturb_one_another(name: str) -> None
 def test_interrupt_ends_a_batch_that_runs(smollm2: Path, name: str) -> None:
     native_module()
     process = subprocess.Popen(
-        [sys.executable, "-c", LONG_WORK, str(smollm2), name], stdout=subprocess.PIPE, text=True
+        [*PYTHON, "-c", LONG_WORK, str(smollm2), name], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
