@@ -67,7 +67,7 @@ class Deployment:
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         except OSError as problem:
             raise InputError(
-                f"{file} can't be written ({problem}): choose another place with --out"
+                f"{file} can't be written ({problem}): choose another place with --deployment"
             ) from None
 
     @classmethod

@@ -1,15 +1,12 @@
 """The arithmetic of every backend, held to float vectors.
 
-A vector file is an `.npz` of uint32 arrays, one case a row: operands, then the result, as Berkeley TestFloat
-gives them (`f32_add`, `f32_mulAdd`, ...). Entries that are no operation of the machine are left out.
+What a vector file holds: `opml.ops.vectors`.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -17,39 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opml.errors import InputError
+from opml.ops import vectors
 from opml.ops.expr import const
 from opml.ops.program import Instruction, run_array
 from opml.ops.quant import TENSOR_FORMAT_BY_NAME, load_array, store_array
 from opml.ops.table import OP_BY_NAME
+from opml.ops.vectors import Entry
 from opml.vm.builder import ProgramBuilder, c
 from opml.vm.engine import NativeEngine
 from opml.vm.isa import Format, Out
 from opml.vm.weights import Weight, Weights
 
 Words = NDArray[np.uint32]
-
-OPERATIONS: dict[str, str] = {
-    "f32_add": "add",
-    "f32_sub": "sub",
-    "f32_mul": "mul",
-    "f32_div": "div",
-    "f32_mulAdd": "fma",
-    "f32_sqrt": "sqrt",
-    "f32_eq": "eq",
-    "f32_le": "le",
-    "f32_lt": "lt",
-    "f32_to_i32_rnear_even": "f2i",
-    "i32_to_f32": "i2f",
-}
-"""Vector entry → scalar operation."""
-
-CONVERSIONS: dict[str, tuple[str, bool]] = {
-    "f16_to_f32": ("f16", True),
-    "bf16_to_f32": ("bf16", True),
-    "f32_to_f16": ("f16", False),
-    "f32_to_bf16": ("bf16", False),
-}
-"""Vector entry → storage format, and whether it is a load."""
 
 BACKENDS = ("reference", "soft", "native", "evm")
 EVM_SAMPLE = 600
@@ -136,76 +112,48 @@ def backend(name: str) -> Backend:
     raise InputError(f"there is no backend {name!r}: choose among {', '.join(BACKENDS)}")
 
 
-def load_vectors(file: Path | None) -> Mapping[str, Words]:
-    """The arrays of a vector file (None: the one in the package), checked for type and shape."""
+def load_vectors(file: Path | None) -> Mapping[str, Entry]:
+    """The entries of a vector file (None: the one in the package); `InputError` for anything else."""
     if file is None:
-        folder = resources.files("opml.ops").joinpath("data")
-        packaged = sorted((f for f in folder.iterdir() if f.name.endswith(".npz")), key=lambda f: f.name)
-        if not packaged:
-            raise InputError("the package brings no float vectors: pass --vectors FILE.npz")
-        with resources.as_file(packaged[0]) as path:
-            return load_vectors(path)
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"there is no vector file {file}: check the path") from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as problem:
+        return vectors.shipped_vectors()
+    if not file.is_file():
+        raise InputError(f"there is no vector file {file}: check the path")
+    entries = vectors.load_vectors(file)
+    if not entries:
         raise InputError(
-            f"{file} is no .npz file of vectors ({problem}): pass a file of numpy.savez"
-        ) from None
-    for name, array in arrays.items():
-        if array.ndim != 2 or array.dtype != np.uint32:
-            raise InputError(
-                f"{file}: {name} is {array.dtype} with {array.ndim} axes, uint32 cases by columns expected"
-            )
-        arity = (
-            1 if name in CONVERSIONS else OP_BY_NAME[OPERATIONS[name]].arity if name in OPERATIONS else None
+            f"{file} names no operation of the machine: it needs entries like {', '.join(vectors.CHECKS)}"
         )
-        if arity is not None and array.shape[1] != arity + 1:
-            raise InputError(
-                f"{file}: {name} has {array.shape[1]} columns, {arity} operands and a result expected"
-            )
-    if not any(name in OPERATIONS or name in CONVERSIONS for name in arrays):
-        raise InputError(
-            f"{file} names no operation of the machine: it needs entries like {', '.join(OPERATIONS)}"
-        )
-    return arrays
+    return entries
 
 
 def selftest(
-    vectors: Mapping[str, Words],
+    entries: Mapping[str, Entry],
     backends: Sequence[Backend],
     *,
     evm_sample: int | None = EVM_SAMPLE,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Run every operation of the vectors on every backend; rows in the order of the file."""
+    """Run every operation of the vectors on every backend; rows in the order of the entries."""
     rows = []
-    for row in _rows(vectors, backends, evm_sample):
+    for row in _rows(entries, backends, evm_sample):
         on_row(row)
         rows.append(row)
     return rows
 
 
-def _rows(vectors: Mapping[str, Words], backends: Sequence[Backend], evm_sample: int | None) -> Iterator[Row]:
-    for entry, cases in vectors.items():
+def _rows(entries: Mapping[str, Entry], backends: Sequence[Backend], evm_sample: int | None) -> Iterator[Row]:
+    for name, entry in entries.items():
         for one in backends:
-            some = cases
-            if one.name == "evm" and evm_sample is not None and len(cases) > evm_sample:
-                some = cases[np.linspace(0, len(cases) - 1, evm_sample).astype(np.intp)]
-            columns = [np.ascontiguousarray(column) for column in some.T]
-            *operands, expected = columns
-            if entry not in OPERATIONS and entry not in CONVERSIONS:
-                continue
-            if not len(some):
-                yield Row(entry, one.name, 0, 0)
-                continue
-            if entry in OPERATIONS:
-                found = one.run(OPERATIONS[entry], operands)
+            operands, expected = entry.operands, entry.expected
+            if one.name == "evm" and evm_sample is not None and len(expected) > evm_sample:
+                chosen = np.linspace(0, len(expected) - 1, evm_sample).astype(np.intp)
+                operands, expected = operands[:, chosen], expected[chosen]
+            columns = [np.ascontiguousarray(column) for column in operands]
+            if entry.check.kind == "op":
+                found = one.run(entry.check.name, columns)
             else:
-                found = one.convert(*CONVERSIONS[entry], operands[0])
-            yield _compared(entry, one.name, operands, expected, found)
+                found = one.convert(entry.check.name, entry.check.kind == "load", columns[0])
+            yield _compared(name, one.name, columns, expected, found)
 
 
 def _compared(entry: str, name: str, operands: Sequence[Words], expected: Words, found: Words) -> Row:
@@ -220,9 +168,7 @@ def _compared(entry: str, name: str, operands: Sequence[Words], expected: Words,
 
 __all__ = [
     "BACKENDS",
-    "CONVERSIONS",
     "EVM_SAMPLE",
-    "OPERATIONS",
     "Backend",
     "Native",
     "Reference",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from opml.cli.claim_file import ClaimFile, Roots
 from opml.dispute.types import lengths_of
@@ -23,7 +24,7 @@ def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: R
             f"the claim is of model 0x{claim.model_id.hex()}, the file with limit {claim.limit} is "
             f"0x{loaded.id.hex()}: pass the file that the claim was made with"
         )
-    _check_form(claim, loaded)
+    _check_tokens_fit(claim, loaded)
     session = machine.session(len(claim.prompt), claim.params)
     sampled = session.feed(claim.tokens[:-1])
     for j, (own, posted) in enumerate(zip(sampled, claim.output, strict=True)):
@@ -32,6 +33,7 @@ def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: R
                 f"output token {j} (position {len(claim.prompt) - 1 + j}): claimed {_token(loaded, posted)}, "
                 f"computed {_token(loaded, own)}: the answer is not what the model gives"
             )
+    _check_end(claim, loaded)
     _check_answer(claim, loaded)
     trace = session.trace(claim.tokens)
     root = trace.trace_root()
@@ -40,13 +42,13 @@ def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: R
         raise WrongClaim(
             f"trace root: claimed 0x{claim.trace_root.hex()}, computed 0x{root.hex()}"
             + (f"; the first difference is at {where}" if where else "")
-            + ": the tokens are right, the computation committed to is not"
+            + ": the output is what the model gives for this prompt, the computation committed to is not"
         )
     return trace
 
 
-def _check_form(claim: ClaimFile, loaded: Model) -> None:
-    """What the oracle refuses at posting."""
+def _check_tokens_fit(claim: ClaimFile, loaded: Model) -> None:
+    """What can't be computed at all."""
     size = loaded.vocabulary_size
     for name, tokens in (("prompt", claim.prompt), ("output", claim.output)):
         for j, token in enumerate(tokens):
@@ -56,6 +58,14 @@ def _check_form(claim: ClaimFile, loaded: Model) -> None:
                 )
     if len(claim.tokens) - 1 > claim.limit:
         raise WrongClaim(f"the claim has {len(claim.tokens) - 1} positions, the model {claim.limit}")
+
+
+def _check_end(claim: ClaimFile, loaded: Model) -> None:
+    """Where the output has to end: the oracle refuses another end at posting."""
+    if len(claim.output) > claim.max_output:
+        raise WrongClaim(
+            f"the output has {len(claim.output)} tokens, {claim.max_output} were asked for: it is too long"
+        )
     ends = set(loaded.end_tokens)
     for j, token in enumerate(claim.output[:-1]):
         if token in ends:
@@ -88,13 +98,20 @@ def _token(loaded: Model, token: int) -> str:
     return f"{token} {loaded.pieces[token]!r}"
 
 
-def check_tokens(values: object, size: int) -> Sequence[int]:
-    """A JSON list of token ids; `InputError` for anything else."""
+def check_tokens(file: Path, values: object, size: int, limit: int) -> Sequence[int]:
+    """The JSON list of token ids that `file` holds; `InputError` for anything else."""
     if not isinstance(values, list) or not values:
-        raise InputError("a list of at least one token id is expected, as JSON: [1, 2, 3]")
+        raise InputError(f"{file}: a list of at least one token id is expected, as JSON: [1, 2, 3]")
+    if len(values) > limit:
+        raise InputError(
+            f"{file}: {len(values):,} tokens, the model has {limit:,} positions: shorten the text"
+        )
     for j, value in enumerate(values):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
-            raise InputError(f"entry {j} is {value!r}, a token id below {size:,} is expected")
+            raise InputError(
+                f"{file}: entry {j} is {str(value)[:40]}, a token id below {size:,} is expected: "
+                "tokenise the text with this model's vocabulary"
+            )
     return values
 
 

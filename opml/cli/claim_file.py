@@ -10,7 +10,8 @@ names the first tensor that differs.
 from __future__ import annotations
 
 import json
-import zipfile
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opml.cli.npz import read_npz
 from opml.dispute.types import lengths_of
 from opml.errors import InputError
 from opml.json_input import parse_json
@@ -48,6 +50,13 @@ class ClaimFile:
     @property
     def tokens(self) -> tuple[int, ...]:
         return self.prompt + self.output
+
+    @staticmethod
+    def check_place(file: Path) -> None:
+        """`InputError` where a claim can't be written, so that it is known before the work."""
+        folder = file.parent
+        if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+            raise InputError(f"{file} can't be written: choose another place")
 
     def save(self, file: Path) -> None:
         """Write as JSON."""
@@ -81,12 +90,14 @@ class ClaimFile:
             raise InputError(f"{file} is no claim ({problem}): pass what `opml run --claim` wrote") from None
         try:
             return cls._of(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (KeyError, ValueError) as problem:
             what = f"no field {problem}" if isinstance(problem, KeyError) else str(problem)
             raise InputError(f"{file} is no claim ({what}): pass what `opml run --claim` wrote") from None
 
     @classmethod
     def _of(cls, content: Any) -> ClaimFile:
+        if not isinstance(content, dict):
+            raise ValueError("an object with fields expected")
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, {_FORMAT!r} expected")
         claim = cls(
@@ -96,8 +107,8 @@ class ClaimFile:
             max_output=_number(content["maxOutput"], 2**32 - 1, "maxOutput"),
             prompt=_numbers(content, "prompt"),
             output=_numbers(content, "output"),
-            answer=bytes.fromhex(content["answer"].removeprefix("0x")),
-            lengths=bytes.fromhex(content["lengths"].removeprefix("0x")),
+            answer=_bytes(content, "answer"),
+            lengths=_bytes(content, "lengths"),
             trace_root=_digest(content, "traceRoot"),
         )
         if len(claim.params) != MAX_PARAMS:
@@ -150,12 +161,14 @@ class Roots:
     def load(cls, file: Path, layout: Layout, claim: ClaimFile) -> Roots:
         """Read a sidecar and hold it to the claim's trace root; `InputError` when it isn't the claim's."""
         count = len(claim.tokens) - 1
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                roots = cls(archive["positions"], archive["slots"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
-            raise InputError(f"{file} is no sidecar of roots ({problem}): delete it") from None
         shapes = {"positions": (count, 32), "slots": (count, len(layout.committed), 32)}
+        try:
+            arrays = read_npz(file, {name: math.prod(shape) for name, shape in shapes.items()})
+            roots = cls(arrays["positions"], arrays["slots"])
+        except (OSError, ValueError) as problem:
+            raise InputError(f"{file} is no sidecar of this claim ({problem}): delete it") from None
+        except KeyError as problem:
+            raise InputError(f"{file} is no sidecar of roots (no array {problem}): delete it") from None
         for name, shape in shapes.items():
             array = getattr(roots, name)
             if array.dtype != np.uint8 or array.shape != shape:
@@ -210,8 +223,18 @@ def slot_roots(trace: Trace, t: int) -> list[bytes]:
     ]
 
 
+def _bytes(content: Any, name: str) -> bytes:
+    value = content[name]
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        return bytes.fromhex(value.removeprefix("0x"))
+    except ValueError:
+        raise ValueError(f"{name} is not a text of bytes in hex") from None
+
+
 def _digest(content: Any, name: str) -> bytes:
-    digest = bytes.fromhex(content[name].removeprefix("0x"))
+    digest = _bytes(content, name)
     if len(digest) != 32:
         raise ValueError(f"{name} has {len(digest)} bytes, 32 expected")
     return digest

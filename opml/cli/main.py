@@ -77,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="opml", standalone_mode=False)
     except OpmlError as error:
-        click.echo(f"error: {error}", err=True)
+        from opml.cli.units import harmless
+
+        click.echo(f"error: {harmless(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from opml.cli.options import FILE, ChainOptions, KeyOptions, chain_options, json_option, key_options
-from opml.cli.units import SECONDS, WEI, ether, plain
+from opml.cli.units import SECONDS, WEI, ether, harmless, plain
 
 
 @click.command(
@@ -88,4 +88,4 @@ def command(
             facts["answer"] = answer.decode("utf-8", "replace")
         click.echo(json.dumps(facts))
     elif answer is not None:
-        click.echo(answer.decode("utf-8", "replace"))
+        click.echo(harmless(answer.decode("utf-8", "replace")))

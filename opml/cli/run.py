@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from opml.cli.options import FILE, EngineOptions, engine_options, json_option
+from opml.cli.units import harmless
 
 
 @click.command(
@@ -57,6 +58,10 @@ def command(
 
     if sidecar and claim is None:
         raise click.UsageError("--sidecar goes with --claim FILE")
+    if claim is not None:
+        from opml.cli.claim_file import ClaimFile
+
+        ClaimFile.check_place(claim)
     words = params_of(temperature, min_p, seed)
     chosen = engine.choose()
     loaded = load_model(model, limit)
@@ -67,12 +72,14 @@ def command(
 
     def show(token: int) -> None:
         if not as_json:
-            click.echo(decoder.push(token), nl=False)
+            click.echo(harmless(decoder.push(token)), nl=False)
 
     start = time.perf_counter()
     trace = generate(machine, tokens, max_tokens, words, loaded.end_tokens, on_token=show)
     root = trace.trace_root()
     seconds = time.perf_counter() - start
+    if not as_json:
+        click.echo(harmless(decoder.finish()) + "\n")
     from opml.cli.claim_file import Roots, claim_of, roots_of  # the first token does not wait for it
 
     made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.pieces)
@@ -93,7 +100,6 @@ def command(
         }
         click.echo(json.dumps(result))
         return
-    click.echo(decoder.finish() + "\n")
     rate = len(trace.tokens) / seconds
     click.echo(f"tokens     {len(made.prompt)} prompt, {len(made.output)} output")
     click.echo(f"trace root 0x{root.hex()}")

@@ -33,7 +33,7 @@ def command(model: Path, file: Path, engine: EngineOptions, as_json: bool) -> No
         raise InputError(f"{file} can't be read as JSON ({problem}): pass a list of token ids") from None
     chosen = engine.choose()
     loaded = load_model(model)
-    ids = check_tokens(values, loaded.vocabulary_size)
+    ids = check_tokens(file, values, loaded.vocabulary_size, loaded.limit)
     result = score(chosen, loaded.program, loaded.weights, ids)
     if as_json:
         click.echo(json.dumps({"nll": result.nll, "argmax": result.argmax}))

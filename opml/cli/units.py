@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
@@ -102,6 +103,14 @@ def short(digest: bytes) -> str:
     return f"0x{digest[:4].hex()}…"
 
 
+def harmless(text: str) -> str:
+    """Text that a file or a peer gave, for a terminal: control characters other than line ends as escapes."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Zl", "Zp") else ascii(c)[1:-1]
+        for c in text
+    )
+
+
 def plain(value: Any) -> Any:
     """A value for `json.dumps`: bytes as hex, enums as their names, dataclasses as objects."""
     if isinstance(value, (bytes, bytearray)):
@@ -117,4 +126,4 @@ def plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["DIGEST", "SECONDS", "WEI", "clock", "duration", "ether", "plain", "short"]
+__all__ = ["DIGEST", "SECONDS", "WEI", "clock", "duration", "ether", "harmless", "plain", "short"]

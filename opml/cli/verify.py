@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from opml.cli.options import FILE, EngineOptions, engine_options, json_option
+from opml.errors import InputError, WrongClaim
 
 
 @click.command("verify", epilog='\b\nExample:\n  opml verify model.gguf claim.json || echo "wrong: $?"')
@@ -31,9 +32,19 @@ def command(model: Path, claim: Path, engine: EngineOptions, as_json: bool) -> N
     loaded = load_model(model, content.limit)
     machine = chosen.load(loaded.program, loaded.weights)
     sidecar = Roots.path(claim)
-    roots = Roots.load(sidecar, loaded.layout, content) if sidecar.is_file() else None
+    roots = None
+    if sidecar.is_file():
+        try:
+            roots = Roots.load(sidecar, loaded.layout, content)
+        except InputError as problem:  # it explains a wrong claim, it never decides whether it is one
+            click.echo(f"warning: {problem}; the claim is checked without it", err=True)
     start = time.perf_counter()
-    trace = check_claim(content, loaded, machine, roots)
+    try:
+        trace = check_claim(content, loaded, machine, roots)
+    except WrongClaim as problem:
+        if as_json:
+            click.echo(json.dumps({"holds": False, "reason": str(problem), "engine": chosen.name}))
+        raise
     seconds = time.perf_counter() - start
     if as_json:
         facts = {

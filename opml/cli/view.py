@@ -10,7 +10,7 @@ from rich.table import Table
 from opml.chain.adapter import Receipt
 from opml.cli.model_file import SMOLLM2, fetch
 from opml.cli.story_facts import Move, Result
-from opml.cli.units import clock, ether
+from opml.cli.units import clock, ether, harmless
 
 _COLOURS = {"submitter": "green", "challenger": "cyan", "cheat": "red"}
 
@@ -68,7 +68,7 @@ class TerminalView:
             colour = "green" if beside > 0 else "red" if beside < 0 else "dim"
             table.add_row(f"  {name}", ether(balance.gas_cost), f"[{colour}]{ether(beside)}[/]")
         console.print(table)
-        self._wide(f"\n  the consumer contract holds: [bold]{escape(result.answer)}[/]")
+        self._wide(f"\n  the consumer contract holds: [bold]{escape(harmless(result.answer))}[/]")
 
     def _wide(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, NoReturn
 
-from opml.errors import ModelFileError
+from opml.errors import InputError, ModelFileError
 from opml.models import tensor_types
 from opml.models.gguf import GgufFile, Tensor
 from opml.models.parts import (
@@ -264,7 +264,9 @@ class _Reader:
         if asked is None:
             return min(most, DEFAULT_LIMIT)
         if not 1 <= asked <= most:
-            self._refuse(f"a limit of {asked} positions, expected 1 to {most}")
+            raise InputError(
+                f"{self._file.path}: a limit of {asked} positions, expected 1 to {most}; choose one of these"
+            )
         return asked
 
     def layer(self, n: int, s: Shape) -> list[Weight]:

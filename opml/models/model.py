@@ -109,7 +109,9 @@ class Model:
             from opml.models.template import ChatTemplate, Message  # Jinja takes 0.1 s to import
 
             tokens = ChatTemplate(self.file, self.tokenizer).encode([Message("user", text)])
-        if not 1 <= len(tokens) <= self.limit:
+        if not tokens:
+            raise InputError("the prompt has no token, expected at least one; write something")
+        if len(tokens) > self.limit:
             raise InputError(f"the prompt has {len(tokens)} tokens, expected 1 to {self.limit}; shorten it")
         return tokens
 

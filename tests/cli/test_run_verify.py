@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opml.cli.claim_file import Roots
+from opml.cli.claim_file import Roots, claim_of
+from opml.cli.engines import params_of
+from opml.cli.main import main
 from opml.errors import EngineError, InputError, WrongClaim
+from opml.models.model import load_model
+from opml.models.tiny import TinyLlama, write_llama
+from opml.vm.engine import generate, get_engine
 from tests.native import native_module
 
 PROMPT = "the end"
@@ -110,17 +115,67 @@ def test_wrong_root_is_named_with_the_first_tensor(
     assert "the first difference is at position 3, " in str(result.exception)
 
 
-def test_sidecar_of_another_claim_is_refused(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
-    wrong = changed(claim, tmp_path, {"traceRoot": "0x" + "11" * 32}, sidecar=True)
-    result = opml("verify", tiny_file, wrong)
-    assert isinstance(result.exception, InputError) and "of another claim" in str(result.exception)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"traceRoot": "0x" + "11" * 32}, "trace root: claimed 0x1111"),
+        ({"output": [5, 6]}, "output token 0 (position"),
+        ({"output": [0, 5, 6, 7, 8, 9, 10, 11, 12, 13]}, "output token 0 (position"),
+    ],
+)
+def test_sidecar_of_another_claim_hides_no_wrong_claim(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    result = opml("verify", tiny_file, changed(claim, tmp_path, change, sidecar=True))
+    assert isinstance(result.exception, WrongClaim) and message in str(result.exception)
+    assert "warning: " in result.stderr and "the claim is checked without it" in result.stderr
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"\x93NUMPY\x01\x00", "object", "huge", "encrypted"])
+def test_damaged_sidecar_spoils_no_right_claim(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, damage: bytes | str
+) -> None:
+    right = changed(claim, tmp_path, {}, sidecar=True)
+    sidecar = Roots.path(right)
+    data = bytearray(sidecar.read_bytes())
+    if isinstance(damage, bytes):
+        data = bytearray(damage)
+    elif damage == "object":
+        np.savez(sidecar, positions=np.array([{}], object), slots=np.array([{}], object))
+        data = bytearray(sidecar.read_bytes())
+    elif damage == "huge":
+        shape = data.index(b"'shape': (") + len("'shape': (")
+        data[shape : shape + 1] = b"9" * 12
+    else:
+        data[6] |= 1
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+    sidecar.write_bytes(data)
+    result = opml("verify", tiny_file, right, "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout)["holds"] is True
+    assert "warning: " in result.stderr
+
+
+def test_json_says_why_a_claim_is_wrong(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
+    result = opml("verify", tiny_file, changed(claim, tmp_path, {"traceRoot": "0x" + "11" * 32}), "--json")
+    facts = json.loads(result.stdout)
+    assert facts["holds"] is False and "trace root" in facts["reason"]
+
+
+def test_place_that_takes_no_claim_is_refused_before_the_work(
+    opml: Any, tiny_file: Path, tmp_path: Path
+) -> None:
+    for place in (tmp_path / "none" / "c.json", tmp_path):
+        result = opml("run", tiny_file, "--prompt", PROMPT, "--claim", place)
+        assert isinstance(result.exception, InputError) and "can't be written" in str(result.exception)
+        assert not result.stdout
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda c: {"output": c["output"][:3], "lengths": c["lengths"][: 2 + 12]}, "cut short"),
-        (lambda c: {"output": [0, *c["output"][1:]]}, "goes on after it"),
+        (lambda c: {"maxOutput": 7}, "8 tokens, 7 were asked for"),
+        (lambda c: {"maxOutput": 0}, "8 tokens, 0 were asked for"),
         (lambda c: {"output": [*c["output"][:-1], 4000]}, "the vocabulary has 300"),
         (lambda c: {"answer": c["answer"] + "00"}, "belong to no token"),
         (lambda c: {"answer": "0x" + "7f" + c["answer"][4:]}, "answer's bytes of output token"),
@@ -187,3 +242,28 @@ def test_parameters_out_of_range_are_refused(opml: Any, tiny_file: Path, options
 
 def test_sidecar_without_claim_is_a_usage_error(opml: Any, tiny_file: Path) -> None:
     assert opml("run", tiny_file, "--prompt", "x", "--sidecar").exit_code == 2
+
+
+def test_output_that_goes_on_after_an_end_token_is_wrong(opml: Any, tiny_file: Path, tmp_path: Path) -> None:
+    loaded = load_model(tiny_file)
+    machine = get_engine("native").load(loaded.program, loaded.weights)
+    prompt = loaded.encode_prompt(PROMPT)
+    for seed in range(100):
+        trace = generate(machine, prompt, 20, params_of(8.0, 0.0, seed))
+        output = trace.tokens[trace.prompt_length :]
+        if set(output[:-1]) & set(loaded.end_tokens):
+            break
+    claim_of(trace, model_id=loaded.id, max_output=20, pieces=loaded.pieces).save(tmp_path / "c.json")
+    result = opml("verify", tiny_file, tmp_path / "c.json")
+    assert isinstance(result.exception, WrongClaim) and "goes on after it" in str(result.exception)
+
+
+def test_control_characters_of_a_file_reach_no_terminal(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    tiny = TinyLlama(metadata={"general.architecture": "\x1b[2J\x00\x9b1mlläma"})
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(write_llama(tmp_path / "tiny.gguf", tiny)), "--prompt", "x"])
+    shown = capfd.readouterr().err
+    assert end.value.code == 2 and r"architecture \x1b[2J\x00\x9b1mlläma" in shown
+    assert shown.strip().isprintable()

@@ -42,7 +42,8 @@ def test_argmax_is_what_greedy_generation_samples(opml: Any, tiny_file: Path, tm
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1.5]", "[-1]", "[300]", "[true]", '["1"]', "[[1]]"])
 def test_other_list_is_refused(opml: Any, tiny_file: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "ids.json").write_text(text)
-    assert isinstance(opml("score", tiny_file, "--tokens", tmp_path / "ids.json").exception, InputError)
+    found = opml("score", tiny_file, "--tokens", tmp_path / "ids.json").exception
+    assert isinstance(found, InputError) and "ids.json" in str(found)
 
 
 def test_text_longer_than_the_model_is_refused(opml: Any, tiny_file: Path, tmp_path: Path) -> None:

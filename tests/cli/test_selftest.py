@@ -74,9 +74,10 @@ def test_evm_is_held_to_an_even_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"f32_add": [[1, 2]]}, "has 2 columns"),
-        ({"f32_add": [1, 2, 3]}, "with 1 axes"),
-        ({"nothing": [[1, 2]]}, "names no operation"),
+        ({"f32_add": [[1, 2]]}, "rows of 3 columns"),
+        ({"f32_add": [1, 2, 3]}, "two dimensions"),
+        ({"nothing": [[1, 2]]}, "unknown entry"),
+        ({"ui32_to_f32": [[1, 2]]}, "names no operation"),
     ],
 )
 def test_vectors_of_another_shape_are_refused(tmp_path: Path, entries: Any, message: str) -> None:
@@ -86,13 +87,20 @@ def test_vectors_of_another_shape_are_refused(tmp_path: Path, entries: Any, mess
 
 def test_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v.npz").write_bytes(b"hello")
-    with pytest.raises(InputError, match=r"is no \.npz file"):
+    with pytest.raises(InputError, match=r"not a readable \.npz file"):
         load_vectors(tmp_path / "v.npz")
-    np.save(tmp_path / "v.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"is no \.npz file"):
+    np.save(tmp_path / "v.npy", np.array([[1, 2, 3]], np.uint32))
+    with pytest.raises(InputError, match=r"not a readable \.npz file"):
         load_vectors(tmp_path / "v.npy")
     with pytest.raises(InputError, match="there is no vector file"):
         load_vectors(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\x00", b"PK\x05\x06" + bytes(18)])
+def test_command_on_a_damaged_file_names_it(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "v.npz").write_bytes(data)
+    run = CliRunner().invoke(command, ["--vectors", str(tmp_path / "v.npz")])
+    assert isinstance(run.exception, InputError) and "v.npz" in str(run.exception)
 
 
 def test_command_gives_json_and_table(vectors: Path) -> None:

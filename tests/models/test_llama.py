@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from plain_llama import PlainLlama
 
-from opml.errors import ModelFileError
+from opml.errors import InputError, ModelFileError
 from opml.models import tensor_types as tt
 from opml.models.llama import Shape, compile_llama, write_program
 from opml.models.model import Model, load_model
@@ -99,7 +99,7 @@ def test_limit_is_the_one_asked_for_within_the_context(tmp_path: Path) -> None:
     assert load_model(path).limit == 64
     assert load_model(path, 16).limit == 16
     for limit in (0, 65):
-        with pytest.raises(ModelFileError, match=f"a limit of {limit} positions, expected 1 to 64"):
+        with pytest.raises(InputError, match=f"a limit of {limit} positions, expected 1 to 64; choose one"):
             load_model(path, limit)
 
 
