@@ -209,31 +209,40 @@ library Quant {
             /// rounds to a zero that isn't one.
             function round(s, last) -> z, bit, good {
                 good := 1
-                bit := last
+                // Near: the leading bit of the flipped x is at 20 … 24, or at 25 … 29. (A table of floor(log2 y) + 1 by byte y.)
                 let x := sar(last, s)
-                if xor(shr(23, xor(x, sar(255, x))), 1) {
-                    let sign := sar(255, s)
-                    let m := sub(xor(s, sign), sign)
+                x := xor(x, sar(255, x))
+                bit := byte(shr(20, x), 0x0001020203030303040404040404040405050505050505050505050505050505)
+                last := sub(last, 4)
+                if iszero(bit) {
+                    bit := byte(shr(25, x), 0x0001020203030303040404040404040405050505050505050505050505050505)
+                    last := add(last, 5)
+                }
+                if or(iszero(bit), slt(add(bit, last), 12)) {
+                    // Far, or low: find the leading bit of |s|.
+                    last := sar(255, s)
+                    x := sub(xor(s, last), last)
                     // Not 0, nor at most 1,024.
-                    good := or(iszero(m), lt(1024, m))
-                    bit := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
-                    bit := or(bit, shl(6, lt(0xffffffffffffffff, shr(bit, m))))
-                    bit := or(bit, shl(5, lt(0xffffffff, shr(bit, m))))
-                    bit := or(bit, shl(4, lt(0xffff, shr(bit, m))))
-                    bit := or(bit, shl(3, lt(0xff, shr(bit, m))))
+                    good := or(iszero(x), lt(1024, x))
+                    bit := shl(7, lt(0xffffffffffffffffffffffffffffffff, x))
+                    bit := or(bit, shl(6, lt(0xffffffffffffffff, shr(bit, x))))
+                    bit := or(bit, shl(5, lt(0xffffffff, shr(bit, x))))
+                    bit := or(bit, shl(4, lt(0xffff, shr(bit, x))))
+                    bit := or(bit, shl(3, lt(0xff, shr(bit, x))))
                     bit := or(
                         bit,
                         byte(
-                            and(0x1f, shr(shr(bit, m), 0x8421084210842108cc6318c6db6d54be)),
+                            and(0x1f, shr(shr(bit, x), 0x8421084210842108cc6318c6db6d54be)),
                             0x0706060506020504060203020504030106050205030304010505030400000000
                         )
                     )
-                    bit := sub(bit, 34)
-                    bit := add(11, mul(bit, sgt(bit, 0)))
-                    x := sar(bit, s)
+                    // 23 below the leading bit, at least LOWEST = 11.
+                    bit := mul(sub(bit, 34), sgt(bit, 34))
+                    last := 11
                 }
+                bit := add(bit, last)
                 let mask := shl(bit, not(0))
-                z := and(add(add(s, not(sar(1, mask))), and(x, 1)), mask)
+                z := and(add(add(s, not(sar(1, mask))), and(shr(bit, s), 1)), mask)
             }
 
             let word := mload(w)

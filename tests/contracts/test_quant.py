@@ -100,7 +100,28 @@ def test_fold_equals_the_python_twin(fmt: WeightFormat, data: st.DataObject) -> 
     fold(fmt, units, x, [data.draw(scale) for _ in range(count)], data.draw(floats))
 
 
-GAS_A_TERM = {"Q4_0": 70, "Q4_1": 104, "Q5_0": 75, "Q5_1": 110, "Q8_0": 70}
+@pytest.mark.parametrize("fmt", QUANTISED, ids=lambda f: f.name)
+def test_fold_is_exact_wherever_a_sum_leads_after_the_one_before(fmt: WeightFormat) -> None:
+    # A sum's last place is looked for near the former one's. Here it leads up to 60 bits above or below it,
+    # at ties and at powers of two, of both signs.
+    rng = np.random.default_rng(3)
+    one = np.float32(1).view(np.uint32)
+    for jump in range(-60, 61):
+        for sign in (0, 0x80000000):
+            mantissas = rng.choice([0, 1, 0x7FFFFF, int(rng.integers(1 << 23))], 4).tolist()
+            powers = [0, jump, rng.integers(-4, 5), -jump]
+            d = [
+                (int(one) + (int(e) << 23) | m) ^ sign * (n & 1)
+                for n, (e, m) in enumerate(zip(powers, mantissas, strict=True))
+            ]
+            units = [
+                unit_of(fmt, rng, 0x3C00, int(rng.choice([0, 0x3C00, 0xBC00, 0x4800]))) for _ in range(4)
+            ]
+            x = (rng.integers(-128, 128, UNIT * 4) * (rng.random(UNIT * 4) < 0.1)).tolist()
+            fold(fmt, units, x, d, int(rng.choice([0, 0x3F800000, 0xBF800000, 0x3FFFFFFF])))
+
+
+GAS_A_TERM = {"Q4_0": 50, "Q4_1": 95, "Q5_0": 58, "Q5_1": 104, "Q8_0": 45}
 
 
 @pytest.mark.parametrize("fmt", QUANTISED, ids=lambda f: f.name)
