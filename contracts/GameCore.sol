@@ -12,8 +12,8 @@ import {Ids} from "./Ids.sol";
 import {Ledger} from "./Ledger.sol";
 
 /// @title What all moves of a game have in common: who may move, the clocks, the charges.
-/// @dev The contract owes, and holds: challengers' bonds of open games, the pot and the dues of rejected claims, escrows,
-/// and what was credited.
+/// @dev The contract owes, and holds: challengers' bonds of open games, the pot and the dues of rejected claims, escrows
+/// (those of rejected claims until they are burnt), and what was credited.
 abstract contract GameCore is IDisputeGame, Ledger {
     IOpmlOracle public immutable oracle;
     IModelRegistry public immutable registry;
@@ -101,14 +101,13 @@ abstract contract GameCore is IDisputeGame, Ledger {
     /// @inheritdoc IDisputeGame
     function docket(bytes32 claimId) external view override returns (Docket memory d) {
         StoredDocket storage s = dockets[claimId];
-        GameState.unpackClaim(d, s.claim);
-        GameState.unpackMoney(d, s.money);
+        GameState.unpackDocket(d, s.word);
         d.winner = s.winner;
     }
 
     // Entering and leaving a move
 
-    /// @dev The game in the phase that the move belongs to, with its docket's money; the tail and the claim aren't read.
+    /// @dev The game in the phase that the move belongs to, with its docket; announcement and winner aren't read.
     function _enter(GameKey calldata key, Phase expected)
         internal
         view
@@ -118,7 +117,7 @@ abstract contract GameCore is IDisputeGame, Ledger {
         GameState.unpackHead(g, games[id].head);
         // INVARIANT: verdict before everything: a decided game or claim admits no move.
         if (g.phase != expected) revert WrongPhase(expected, g.phase);
-        GameState.unpackMoney(d, dockets[key.claimId].money);
+        GameState.unpackDocket(d, dockets[key.claimId].word);
         if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
         g.word = games[id].word;
     }
@@ -149,15 +148,19 @@ abstract contract GameCore is IDisputeGame, Ledger {
 
     // Naming
 
-    function _tensor(bytes32 claimId, Game memory g) internal view returns (TensorAt memory) {
-        return TensorAt(address(uint160(dockets[claimId].claim)), g.ordinal, g.position);
+    function _tensor(Docket memory d, Game memory g) internal view returns (TensorAt memory) {
+        return TensorAt(_program(d), g.ordinal, g.position);
+    }
+
+    function _program(Docket memory d) internal view returns (address) {
+        return Ids.program(address(registry), d.program);
     }
 
     /// @dev From Element to Totals or Step.
     /// @return gas of it, what the transaction takes aside
-    function _name(bytes32 id, bytes32 claimId, Game memory g, Element calldata named) internal returns (uint256 gas) {
+    function _name(bytes32 id, Game memory g, Docket memory d, Element calldata named) internal returns (uint256 gas) {
         (uint256 number, uint256 bits, bool dissected, uint256 entries) =
-            rules.element(_tensor(claimId, g), g.height, g.index, g.word, named);
+            rules.element(_tensor(d, g), g.height, g.index, g.word, named);
         // safe: an element's number is below 2^31
         g.index = uint32(number);
         if (dissected) {
@@ -178,8 +181,8 @@ abstract contract GameCore is IDisputeGame, Ledger {
         games[id].head = GameState.packHead(g);
     }
 
-    function _saveMoney(bytes32 claimId, Docket memory d) internal {
-        dockets[claimId].money = GameState.packMoney(d);
+    function _saveDocket(bytes32 claimId, Docket memory d) internal {
+        dockets[claimId].word = GameState.packDocket(d);
     }
 
     // Charges
@@ -218,8 +221,8 @@ abstract contract GameCore is IDisputeGame, Ledger {
         return a < b ? a : b;
     }
 
-    function _sizes(address program) internal view returns (Sizes memory) {
-        return registry.sizes(program);
+    function _sizes(Docket memory d) internal view returns (Sizes memory) {
+        return registry.sizes(_program(d));
     }
 
     // Preimages

@@ -2,12 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Cursor, Docket, Element, Game, GameKey, IDisputeGame, Phase, Stage} from "./interfaces/IDisputeGame.sol";
-import {TensorAt} from "./interfaces/IGameRules.sol";
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Claim, ClaimStatus, Request} from "./interfaces/IOpmlOracle.sol";
 import {GameCore} from "./GameCore.sol";
 import {GameGas} from "./GameGas.sol";
-import {GameState, StoredDocket} from "./GameState.sol";
+import {GameState} from "./GameState.sol";
 import {Ids} from "./Ids.sol";
 import {Merkle} from "./Merkle.sol";
 
@@ -28,9 +27,10 @@ abstract contract GameDescent is GameCore {
         (id, key, d, s, first) = _open(claim, request, salt);
 
         g.phase = Phase.Reveal;
-        g.leaves = uint24(_positions(d));
+        // safe: a claim has at most 2^20 positions
+        g.leaves = uint24(_positions(claim, request));
         g.height = uint8(Merkle.clog2(g.leaves));
-        _start(id, key, g, d, bytes32(0), _openGas(first), first);
+        _start(id, key, g, d, bytes32(0), _openGas(first));
     }
 
     /// @inheritdoc IDisputeGame
@@ -52,7 +52,7 @@ abstract contract GameDescent is GameCore {
         _checkTraceRoot(claim, traceRoot);
 
         (bytes32 root, uint256 leaves, bool whole) =
-            rules.rootAbove(d.program, s, d.promptLength, _positions(d), cursor, node, siblings);
+            rules.rootAbove(_program(d), s, d.promptLength, _positions(claim, request), cursor, node, siblings);
         if (root != traceRoot) revert WrongNode(traceRoot, root);
         g.stage = cursor.stage;
         g.height = cursor.height;
@@ -66,7 +66,7 @@ abstract contract GameDescent is GameCore {
         uint256 gas = _openGas(first) + GameGas.OPEN_AT + GameGas.SIBLING * siblings.length
             + GameGas.ENTRY * s.entries;
         if (g.height == 0) gas += _descend(g, d);
-        _start(id, key, g, d, traceRoot, gas, first);
+        _start(id, key, g, d, traceRoot, gas);
     }
 
     /// @inheritdoc IDisputeGame
@@ -110,23 +110,20 @@ abstract contract GameDescent is GameCore {
         g.word = child;
         g.phase = Phase.Reveal;
         uint256 gas = GameGas.PICK;
-        if (g.height == 0) {
-            GameState.unpackClaim(d, dockets[key.claimId].claim);
-            gas += _descend(g, d);
-        }
+        if (g.height == 0) gas += _descend(g, d);
         _repay(g, d, gas);
 
         games[id].word = child;
         _saveHead(id, g);
-        _saveMoney(key.claimId, d);
+        _saveDocket(key.claimId, d);
         emit Picked(id, i, child);
     }
 
     /// @inheritdoc IDisputeGame
     function leaf(GameKey calldata key, bytes calldata data) external override {
-        (bytes32 id, Game memory g,) = _enter(key, Phase.Leaf);
+        (bytes32 id, Game memory g, Docket memory d) = _enter(key, Phase.Leaf);
         _submitterMoves(g);
-        uint256 entries = rules.leaf(_tensor(key.claimId, g), g.height, g.index, g.word, data);
+        uint256 entries = rules.leaf(_tensor(d, g), g.height, g.index, g.word, data);
 
         g.phase = Phase.Element;
         _charge(g, GameGas.leaf(data.length, entries));
@@ -138,24 +135,24 @@ abstract contract GameDescent is GameCore {
     function element(GameKey calldata key, Element calldata named) external override {
         (bytes32 id, Game memory g, Docket memory d) = _enter(key, Phase.Element);
         _challengerMoves(key, g);
-        uint256 gas = _name(id, key.claimId, g, named);
+        uint256 gas = _name(id, g, d, named);
         _repay(g, d, GameGas.ELEMENT + gas);
 
         games[id].word = g.word;
         _saveHead(id, g);
-        _saveMoney(key.claimId, d);
+        _saveDocket(key.claimId, d);
     }
 
     /// @inheritdoc IDisputeGame
     function totals(GameKey calldata key, Claim calldata claim, bytes calldata states) external override {
-        (bytes32 id, Game memory g,) = _enter(key, Phase.Totals);
+        (bytes32 id, Game memory g, Docket memory d) = _enter(key, Phase.Totals);
         _submitterMoves(g);
         _checkClaim(key.claimId, claim);
         // INVARIANT: totals are not committed, so only the submitter's side can be held to them.
         if (msg.sender != claim.submitter && (msg.sender != claim.operator || claim.operator == address(0))) {
             revert NotTheSubmitter(claim.submitter, claim.operator, msg.sender);
         }
-        (uint256 expected, uint256 entries) = rules.statesBytes(_tensor(key.claimId, g), g.height, g.word);
+        (uint256 expected, uint256 entries) = rules.statesBytes(_tensor(d, g), g.height, g.word);
         if (states.length != expected) revert WrongStatesLength(expected, states.length);
 
         g.phase = Phase.TotalPick;
@@ -173,7 +170,7 @@ abstract contract GameDescent is GameCore {
         if (hash != g.word) revert WrongStates(g.word, hash);
         uint256 round = g.height;
         (bytes32 next, uint256 mode, bool again, uint256 entries) =
-            rules.chunk(_tensor(key.claimId, g), round, before, j, states);
+            rules.chunk(_tensor(d, g), round, before, j, states);
         g.word = next;
         g.phase = again ? Phase.Totals : Phase.Step;
         g.height = again ? 2 : uint8(mode);
@@ -181,7 +178,7 @@ abstract contract GameDescent is GameCore {
 
         games[id].word = g.word;
         _saveHead(id, g);
-        _saveMoney(key.claimId, d);
+        _saveDocket(key.claimId, d);
         emit TotalPicked(id, round, j);
     }
 
@@ -199,19 +196,18 @@ abstract contract GameDescent is GameCore {
         if (block.timestamp >= end) revert WindowClosed(end, block.timestamp);
         _checkRequest(claim, request);
 
-        StoredDocket storage stored = dockets[key.claimId];
-        uint256 known = stored.claim;
+        uint256 known = dockets[key.claimId].word;
         first = known == 0;
         if (first) {
             if (oracle.claimState(key.claimId).status != ClaimStatus.Pending) revert UnknownClaim(key.claimId);
-            (d.program, s) = registry.sizesOf(request.modelId);
-            d.promptLength = request.promptLength;
-            d.outputLength = claim.outputLength;
+            (, s) = registry.sizesOf(request.modelId);
+            d.program = s.number;
+            // safe: at most a program's limit
+            d.promptLength = uint24(request.promptLength);
         } else {
-            GameState.unpackClaim(d, known);
-            GameState.unpackMoney(d, stored.money);
+            GameState.unpackDocket(d, known);
             if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
-            s = _sizes(d.program);
+            s = _sizes(d);
         }
 
         id = Ids.game(key.claimId, key.challenger, key.salt);
@@ -231,8 +227,7 @@ abstract contract GameDescent is GameCore {
         Game memory g,
         Docket memory d,
         bytes32 traceRoot,
-        uint256 gas,
-        bool first
+        uint256 gas
     ) private {
         g.movedAt = uint40(block.timestamp);
         ++d.openGames;
@@ -240,8 +235,7 @@ abstract contract GameDescent is GameCore {
 
         _saveHead(id, g);
         if (g.word != bytes32(0)) games[id].word = g.word;
-        if (first) dockets[key.claimId].claim = GameState.packClaim(d);
-        _saveMoney(key.claimId, d);
+        _saveDocket(key.claimId, d);
         emit Opened(
             id,
             key.claimId,
@@ -296,7 +290,7 @@ abstract contract GameDescent is GameCore {
     function _descend(Game memory g, Docket memory d) private view returns (uint256 gas) {
         if (g.stage == Stage.Trace) {
             gas = GameGas.CROSS;
-            Sizes memory s = _sizes(d.program);
+            Sizes memory s = _sizes(d);
             g.position = uint24(g.index);
             g.stage = Stage.Position;
             g.index = 0;
@@ -310,7 +304,7 @@ abstract contract GameDescent is GameCore {
             g.stage = Stage.Tensor;
             g.index = 0;
             (uint256 depth, uint256 leaves, bool whole, uint256 entries) =
-                rules.tree(TensorAt(d.program, g.ordinal, g.position));
+                rules.tree(_tensor(d, g));
             g.height = uint8(depth);
             g.leaves = uint24(leaves);
             gas += GameGas.CROSS + GameGas.ENTRY * entries;
@@ -335,8 +329,8 @@ abstract contract GameDescent is GameCore {
     }
 
     /// @dev Positions that are computed: the last token is nobody's input.
-    function _positions(Docket memory d) private pure returns (uint256) {
-        return uint256(d.promptLength) + d.outputLength - 1;
+    function _positions(Claim calldata claim, Request calldata request) private pure returns (uint256) {
+        return uint256(request.promptLength) + claim.outputLength - 1;
     }
 
     /// @dev Slots that a position has: those that yield come last and need t ≥ prompt − 1.

@@ -3,34 +3,35 @@ pragma solidity 0.8.37;
 
 import {Sizes} from "./interfaces/IModelRegistry.sol";
 import {Terms} from "./interfaces/IDisputeGame.sol";
+import {GameState} from "./GameState.sol";
 import {Merkle} from "./Merkle.sol";
 
 /// @title What each move of a game is paid for, in gas, and the bonds that follow from it.
 /// @notice Flat figures, intrinsic gas and calldata included, equal to the measured gas (a test holds them to it): a
 /// charge that depends on metering could be gamed by whoever sends the transaction.
 library GameGas {
-    uint256 internal constant OPEN = 77_000;
+    uint256 internal constant OPEN = 76_000;
     /// @dev The first game against a claim opens its docket.
-    uint256 internal constant DOCKET = 45_500;
+    uint256 internal constant DOCKET = 25_000;
     uint256 internal constant OPEN_AT = 36_000;
     /// @dev A hash of a path.
     uint256 internal constant SIBLING = 900;
     uint256 internal constant PICK = 48_000;
     /// @dev To derive the next tree, where one was passed.
-    uint256 internal constant CROSS = 11_500;
+    uint256 internal constant CROSS = 10_500;
     /// @dev To name an element: in a move of its own, and what that or a proof takes for it.
-    uint256 internal constant ELEMENT = 44_000;
-    uint256 internal constant NAME = 17_000;
+    uint256 internal constant ELEMENT = 43_000;
+    uint256 internal constant NAME = 16_000;
     uint256 internal constant PICK_TOTAL = 58_500;
     uint256 internal constant ANNOUNCE = 61_000;
     uint256 internal constant RELEASE = 89_500;
     uint256 internal constant CLOSE = 104_500;
     /// @dev A time-out that rejects the claim.
-    uint256 internal constant CLOSE_WON = 154_000;
+    uint256 internal constant CLOSE_WON = 133_500;
     uint256 internal constant REVEAL_ROOT = 64_500;
     uint256 internal constant REVEAL = 39_000;
     uint256 internal constant REVEAL_CHILD = 1_024;
-    uint256 internal constant LEAF = 49_500;
+    uint256 internal constant LEAF = 48_000;
     uint256 internal constant TOTALS = 57_500;
     /// @dev A byte of a leaf or of states, their event included.
     uint256 internal constant DATA_BYTE = 25;
@@ -121,6 +122,8 @@ library GameGas {
         unchecked {
             uint256 p = price(t.ceiling, t.ceiling);
             pot = t.challengers * (picks + reveals + proof(s)) * p;
+            // Dockets count it in units.
+            pot = (pot + GameState.UNIT - 1) / GameState.UNIT * GameState.UNIT;
             challengerBond = (2 * reveals + CLOSE) * p + t.margin;
         }
     }

@@ -10,10 +10,9 @@ struct StoredGame {
     uint256 announcement;
 }
 
-/// @dev A docket in storage.
+/// @dev A docket in storage. `word` is 0 where no game was opened.
 struct StoredDocket {
-    uint256 claim;
-    uint256 money;
+    uint256 word;
     address winner;
 }
 
@@ -33,6 +32,8 @@ library GameState {
     uint256 internal constant UNIT = 1 gwei;
     /// @dev The most of either that a head holds: 137 ether.
     uint256 internal constant MOST_UNITS = (1 << 37) - 1;
+    /// @dev The most units of a pot: those of 255 challengers with 55 million gas each at the highest ceiling.
+    uint256 internal constant MOST_POT = (1 << 44) - 1;
 
     /// @dev phase 4 ‖ stage 2 ‖ height 5 ‖ index 31 ‖ leaves 24 ‖ position 20 ‖ ordinal 20 ‖ usedSubmitter 20 ‖
     /// usedChallenger 20 ‖ movedAt 36 ‖ due 37 ‖ charged 37, from the lowest bit. The validator and the clocks' limits keep every
@@ -70,27 +71,23 @@ library GameState {
         g.announcement = uint120(stored >> 40);
     }
 
-    /// @dev pot 96 ‖ escrow 96 ‖ openGames 24 ‖ rejectedAt 40, from the lowest bit.
-    function packMoney(Docket memory d) internal pure returns (uint256) {
-        return uint256(d.pot) | uint256(d.escrow) << 96 | uint256(d.openGames) << 192 | uint256(d.rejectedAt) << 216;
+    /// @dev pot 44 ‖ escrow 96 ‖ openGames 24 ‖ rejectedAt 36 ‖ promptLength 24 ‖ program 32, from the lowest bit. The pot is a
+    /// whole number of units; a prompt is no longer than a program's limit of 2^20.
+    function packDocket(Docket memory d) internal pure returns (uint256) {
+        return d.pot / UNIT | uint256(d.escrow) << 44 | uint256(d.openGames) << 140 | uint256(d.rejectedAt) << 164
+            | uint256(d.promptLength) << 200 | uint256(d.program) << 224;
     }
 
-    function unpackMoney(Docket memory d, uint256 money) internal pure {
-        d.pot = uint96(money);
-        d.escrow = uint96(money >> 96);
-        d.openGames = uint24(money >> 192);
-        d.rejectedAt = uint40(money >> 216);
-    }
-
-    /// @dev program 160 ‖ promptLength 32 ‖ outputLength 32, from the lowest bit.
-    function packClaim(Docket memory d) internal pure returns (uint256) {
-        return uint256(uint160(d.program)) | uint256(d.promptLength) << 160 | uint256(d.outputLength) << 192;
-    }
-
-    function unpackClaim(Docket memory d, uint256 claim) internal pure {
-        d.program = address(uint160(claim));
-        d.promptLength = uint32(claim >> 160);
-        d.outputLength = uint32(claim >> 192);
+    function unpackDocket(Docket memory d, uint256 word) internal pure {
+        // Unchecked: 44 bits of units.
+        unchecked {
+            d.pot = uint96((word & MOST_POT) * UNIT);
+        }
+        d.escrow = uint96(word >> 44);
+        d.openGames = uint24(word >> 140);
+        d.rejectedAt = uint40((word >> 164) & 0xfffffffff);
+        d.promptLength = uint24(word >> 200);
+        d.program = uint32(word >> 224);
     }
 
     function packTarget(Target memory t) internal pure returns (bytes32) {

@@ -7,7 +7,8 @@ import {Claim, Request} from "./interfaces/IOpmlOracle.sol";
 import {StepContext, StepTarget} from "./interfaces/IStepVerifier.sol";
 import {GameCore} from "./GameCore.sol";
 import {GameGas} from "./GameGas.sol";
-import {GameState, StoredDocket, StoredGame, Target} from "./GameState.sol";
+import {Ledger} from "./Ledger.sol";
+import {GameState, StoredGame, Target} from "./GameState.sol";
 
 /// @title Proofs, time-outs, and who gets what.
 abstract contract GameVerdict is GameCore {
@@ -30,7 +31,7 @@ abstract contract GameVerdict is GameCore {
         if (first) {
             _repay(g, d, GameGas.ANNOUNCE);
             _saveHead(id, g);
-            _saveMoney(key.claimId, d);
+            _saveDocket(key.claimId, d);
         }
         emit Announced(id, digest);
     }
@@ -47,7 +48,7 @@ abstract contract GameVerdict is GameCore {
         (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
         g.word = games[id].word;
         // An element whose fold fits one step is named together with its proof.
-        uint256 gas = g.phase == Phase.Element ? _name(id, key.claimId, g, named) : 0;
+        uint256 gas = g.phase == Phase.Element ? _name(id, g, d, named) : 0;
         if (g.phase != Phase.Step) revert WrongPhase(Phase.Step, g.phase);
         _checkTraceRoot(claim, traceRoot);
 
@@ -137,7 +138,7 @@ abstract contract GameVerdict is GameCore {
         Docket memory d;
         GameState.unpackHead(g, games[id].head);
         if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
-        GameState.unpackMoney(d, dockets[key.claimId].money);
+        GameState.unpackDocket(d, dockets[key.claimId].word);
         if (d.rejectedAt != 0) revert ClaimRejectedAlready(key.claimId);
         _checkClaim(key.claimId, claim);
 
@@ -148,7 +149,7 @@ abstract contract GameVerdict is GameCore {
         if (used <= clock) revert ClockRunning(used, clock);
 
         if (submitters) {
-            _win(id, key, claim, g, d, _sizesUnder(key.claimId), GameGas.CLOSE_WON * _price());
+            _win(id, key, claim, g, d, _sizes(d), GameGas.CLOSE_WON * _price());
             emit GameWon(id, key.claimId, Reason.Timeout, 0, 0);
         } else {
             _lose(id, key, claim.submitter, g, d, GameGas.CLOSE * _price());
@@ -162,29 +163,28 @@ abstract contract GameVerdict is GameCore {
         Docket memory d;
         GameState.unpackHead(g, games[id].head);
         if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
-        GameState.unpackMoney(d, dockets[key.claimId].money);
+        GameState.unpackDocket(d, dockets[key.claimId].word);
         if (d.rejectedAt == 0) revert ClaimNotRejected(key.claimId);
         if (msg.sender != key.challenger) {
             // A step may be under way: it has the challenger's clock to arrive and be repaid.
             uint256 from = uint256(d.rejectedAt) + CHALLENGER_CLOCK + 1;
             if (block.timestamp < from) revert NotReleasable(from, block.timestamp);
         }
-        _release(id, key, g, d, _sizesUnder(key.claimId), GameGas.RELEASE);
+        _release(id, key, g, d, _sizes(d), GameGas.RELEASE);
     }
 
     /// @inheritdoc IDisputeGame
     function settle(bytes32 claimId, address submitter) external override {
         if (msg.sender != address(oracle)) revert NotTheOracle(msg.sender);
-        StoredDocket storage stored = dockets[claimId];
         Docket memory d;
-        GameState.unpackMoney(d, stored.money);
+        GameState.unpackDocket(d, dockets[claimId].word);
         // INVARIANT: final iff the window is over and no game is open.
         if (d.openGames != 0) revert GamesOpen(d.openGames);
         uint256 escrow = d.escrow;
         if (escrow == 0) return;
 
         d.escrow = 0;
-        stored.money = GameState.packMoney(d);
+        _saveDocket(claimId, d);
         _credit(submitter, escrow / 2);
 
         _burn(escrow - escrow / 2);
@@ -202,7 +202,7 @@ abstract contract GameVerdict is GameCore {
         GameState.unpackHead(g, games[id].head);
         if (!GameState.isOpen(g.phase)) revert GameOver(g.phase);
         if (msg.sender != key.challenger) revert NotTheChallenger(key.challenger, msg.sender);
-        GameState.unpackMoney(d, dockets[key.claimId].money);
+        GameState.unpackDocket(d, dockets[key.claimId].word);
         if (!GameState.submittersTurn(g.phase)) {
             uint256 used = g.usedChallenger + block.timestamp - g.movedAt;
             if (used > CHALLENGER_CLOCK) revert ClockExpired(used, CHALLENGER_CLOCK);
@@ -244,13 +244,9 @@ abstract contract GameVerdict is GameCore {
         if (actual != expected) revert WrongBytes(expected, actual);
     }
 
-    function _sizesUnder(bytes32 claimId) private view returns (Sizes memory) {
-        return _sizes(address(uint160(dockets[claimId].claim)));
-    }
-
     // Settling
 
-    /// @dev The claim is wrong: half of its bond is burnt, the closer is paid out of the other half, gas is repaid as it
+    /// @dev The claim is wrong: half of its bond is lost, the closer is paid out of the other half, gas is repaid as it
     /// was spent, the winner takes the rest. The gas that the submitter spent on this game is its own loss.
     function _win(
         bytes32 id,
@@ -261,21 +257,28 @@ abstract contract GameVerdict is GameCore {
         Sizes memory s,
         uint256 closersFee
     ) private {
-        uint256 escrow = d.escrow;
-        d.escrow = 0;
+        // From here on the escrow is lost: `burn` is its only way out.
         d.rejectedAt = uint40(block.timestamp);
         // Somebody has to get what is left of the pot, once the other games are over.
         if (d.openGames != 1) dockets[key.claimId].winner = key.challenger;
         (uint256 pot, uint256 bond) = GameGas.stakes(s, terms());
         uint256 own = bond + g.due * GameState.UNIT + _end(id, key.claimId, g, d, Phase.Won);
 
-        // The oracle is ours: it burns one half, sends the other, and calls nobody else.
+        // The oracle is ours: it keeps one half to be burnt, sends the other, and calls nobody else.
         uint256 half = oracle.reject(key.claimId, claim.requestId);
         // INVARIANT: half = B + w and the closer's fee is below w; what B has paid or reserved stays here.
         _credit(key.challenger, own + half - pot - closersFee);
         _credit(msg.sender, closersFee);
+    }
 
-        _burn(escrow);
+    /// @inheritdoc Ledger
+    function _takeLost(bytes32 claimId) internal override returns (uint256 amount) {
+        Docket memory d;
+        GameState.unpackDocket(d, dockets[claimId].word);
+        if (d.rejectedAt == 0) return 0;
+        amount = d.escrow;
+        d.escrow = 0;
+        _saveDocket(claimId, d);
     }
 
     /// @dev The challenger's time is over: its bond pays the closer and the submitter's reveals; the rest waits for the
@@ -288,7 +291,7 @@ abstract contract GameVerdict is GameCore {
         Docket memory d,
         uint256 closersFee
     ) private {
-        (, uint256 bond) = GameGas.stakes(_sizesUnder(key.claimId), terms());
+        (, uint256 bond) = GameGas.stakes(_sizes(d), terms());
         uint256 left = bond - closersFee;
         uint256 charged = _min(g.charged * GameState.UNIT, left);
         // safe: sums of wei that exist
@@ -337,6 +340,6 @@ abstract contract GameVerdict is GameCore {
         _saveHead(id, g);
         delete stored.word;
         delete stored.announcement;
-        _saveMoney(claimId, d);
+        _saveDocket(claimId, d);
     }
 }

@@ -59,6 +59,19 @@ library Ids {
         return keccak256(abi.encode(GAME, claimId, challenger, salt));
     }
 
+    /// @notice The data contract that a registry published as its program number `nth`: contracts count what they create from 1
+    /// (EIP-161), and the address follows from creator and count. A registry creates nothing else.
+    function program(address registry, uint256 nth) internal pure returns (address pointer) {
+        assembly ("memory-safe") {
+            // keccak256(rlp([registry, nth])): a list of 22 + n bytes, the address of 20, nth as it is below 0x80, else
+            // behind its length.
+            let n := add(add(lt(0x7f, nth), lt(0xff, nth)), add(lt(0xffff, nth), lt(0xffffff, nth)))
+            mstore(0x00, or(or(shl(248, add(0xd6, n)), shl(240, 0x94)), shr(16, shl(96, registry))))
+            mstore(0x16, shl(sub(248, shl(3, n)), or(mul(shl(shl(3, n), add(0x80, n)), lt(0, n)), nth)))
+            pointer := and(keccak256(0x00, add(0x17, n)), 0xffffffffffffffffffffffffffffffffffffffff)
+        }
+    }
+
     /// @dev keccak256(abi.encode(tag, chain id, oracle, the calldata's words)).
     function words(bytes32 tag, address oracle, uint256 ptr, uint256 count) private view returns (bytes32 hash) {
         assembly ("memory-safe") {

@@ -23,6 +23,16 @@ abstract contract Ledger is ILedger {
         if (!sent) revert TransferFailed(to, amount);
     }
 
+    /// @inheritdoc ILedger
+    function burn(bytes32 claimId) external override returns (uint256 amount) {
+        amount = _takeLost(claimId);
+        if (amount == 0) revert NothingToBurn(claimId);
+        _burn(amount);
+    }
+
+    /// @dev Strike out of the books what a rejected claim has lost, 0 where nothing is left of it.
+    function _takeLost(bytes32 claimId) internal virtual returns (uint256 amount);
+
     function _credit(address account, uint256 amount) internal {
         if (amount == 0) return;
         owed[account] += amount;

@@ -26,6 +26,7 @@ contract ModelRegistry is IModelRegistry {
     IProgramValidator public immutable validator;
     IStepCost public immutable cost;
 
+    uint32 internal programs;
     mapping(bytes32 programHash => Published) internal published;
     mapping(address program => Sizes) internal programSizes;
     mapping(bytes32 modelId => Model) internal models;
@@ -47,6 +48,9 @@ contract ModelRegistry is IModelRegistry {
         validator.checkEncoding(program);
 
         address pointer = _store(program);
+        uint32 number = ++programs;
+        // INVARIANT: games know a program by its number alone.
+        if (pointer != Ids.program(address(this), number)) revert NotStored();
         Program memory p = ProgramLib.load(pointer);
         stored.program = pointer;
         stored.entries = uint16(p.entries);
@@ -55,6 +59,7 @@ contract ModelRegistry is IModelRegistry {
         s.committed = uint24(p.committed);
         s.entries = uint16(p.entries);
         s.limit = uint32(p.limit);
+        s.number = number;
         emit ProgramPublished(programHash, pointer);
     }
 

@@ -25,8 +25,8 @@ import {Tokens} from "./Tokens.sol";
 
 /// @title Requests, claims, bonds, fees, finality, callbacks.
 /// @notice Nobody owns it and nothing in it can be changed.
-/// @dev It owes, and holds: the value of open requests, deposits and fees not paid yet, the bonds of pending claims, and
-/// what was credited.
+/// @dev It owes, and holds: the value of open requests, deposits and fees not paid yet, the bonds of pending claims, what
+/// rejected ones have lost until it is burnt, and what was credited.
 contract OpmlOracle is IOpmlOracle, Ledger {
     /// @dev Leaves room in a transaction (EIP-7825) for the answer's calldata.
     uint256 public constant MOST_CALLBACK_GAS = 10_000_000;
@@ -235,12 +235,20 @@ contract OpmlOracle is IOpmlOracle, Ledger {
         claim.status = ClaimStatus.Rejected;
         --requests[requestId].pending;
         half = claim.bond / 2;
+        // INVARIANT: half of the bond is lost before anything else is paid out of it: what stays is burnt by `burn`.
+        claim.bond -= uint128(half);
         emit ClaimRejected(claimId, requestId);
 
-        // INVARIANT: half of the bond is burnt before anything else is paid out of it.
-        _burn(claim.bond - half);
         (bool sent,) = msg.sender.call{value: half}("");
         if (!sent) revert TransferFailed(msg.sender, half);
+    }
+
+    /// @inheritdoc Ledger
+    function _takeLost(bytes32 claimId) internal override returns (uint256 amount) {
+        ClaimState storage claim = claims[claimId];
+        if (claim.status != ClaimStatus.Rejected) return 0;
+        amount = claim.bond;
+        claim.bond = 0;
     }
 
     // Views

@@ -113,15 +113,15 @@ struct Game {
 }
 
 /// What all games against one claim share.
+/// @param program the number of the model's program (`Sizes.number`)
 /// @param pot wei left to repay challengers' gas, first spent first repaid
 /// @param escrow wei of lost bonds that wait for the claim's end
 /// @param openGames games not decided yet
 /// @param rejectedAt when the claim was rejected, 0 for not
 /// @param winner who gets what is left of the pot after rejection
 struct Docket {
-    address program;
-    uint32 promptLength;
-    uint32 outputLength;
+    uint32 program;
+    uint24 promptLength;
     uint96 pot;
     uint96 escrow;
     uint24 openGames;

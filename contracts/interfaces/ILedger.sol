@@ -8,6 +8,7 @@ interface ILedger {
     event Burnt(uint256 amount);
 
     error NothingOwed(address account);
+    error NothingToBurn(bytes32 claimId);
     error TransferFailed(address to, uint256 amount);
 
     /// What the contract owes to an account, in wei.
@@ -15,4 +16,8 @@ interface ILedger {
 
     /// Send everything that is owed to the caller.
     function withdraw(address payable to) external returns (uint256 amount);
+
+    /// Send to the burn address what a rejected claim has lost. It belongs to nobody from the rejection on, and this is the only
+    /// way out for it: a call of its own, by anybody, because a dispute shouldn't pay for it.
+    function burn(bytes32 claimId) external returns (uint256 amount);
 }

@@ -9,6 +9,7 @@ pragma solidity 0.8.37;
 /// @param limit most positions
 /// @param stepGas the costliest step of any instruction on any data, in gas
 /// @param totals largest posting of running totals, in bytes
+/// @param number of the program among those published, from 1; its data contract's address follows from it (`Ids.program`)
 struct Sizes {
     uint24 committed;
     uint24 always;
@@ -17,6 +18,7 @@ struct Sizes {
     uint32 limit;
     uint32 stepGas;
     uint32 totals;
+    uint32 number;
 }
 
 /// A registered model. `endTokens` holds 32-bit ids, the first in the lowest bits.

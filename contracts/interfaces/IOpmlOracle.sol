@@ -85,6 +85,7 @@ struct RequestState {
 }
 
 /// @param number of the claim among the request's, from 0 in the order of posting
+/// @param bond wei; of a rejected claim what is to be burnt yet
 struct ClaimState {
     ClaimStatus status;
     uint32 number;
@@ -174,7 +175,7 @@ interface IOpmlOracle {
     /// Give a request's value back: its deadline has passed, it is unanswered and no claim is pending.
     function refund(Request calldata request) external;
 
-    /// Called by the game when a claim is proven wrong: burns half of the bond and hands the other half to the game.
+    /// Called by the game when a claim is proven wrong: half of the bond is lost, to be burnt, and the other half handed to the game.
     /// @return half wei handed over
     function reject(bytes32 claimId, bytes32 requestId) external returns (uint256 half);
 

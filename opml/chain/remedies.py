@@ -8,6 +8,7 @@ _COMMITMENT = "it must be what the commitment holds; recompute it from the regis
 
 _REMEDIES: dict[str, str] = {
     # Any contract
+    "NothingToBurn": "only what a rejected claim has lost is burnt, once; check its status",
     "NothingOwed": "nothing is owed to this account; check --account",
     "OutOfGas": "give the transaction more gas (a transaction may use 16,777,216)",
     "Panic": "this is a bug in the contract or a call with impossible arguments; report it",

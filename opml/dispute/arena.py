@@ -234,6 +234,16 @@ class Arena:
         self._decided(posted, final=True)
         self.mine(sender, 150_000)
 
+    def burn(self, sender: bytes, claim_id: bytes) -> None:
+        """Burn what a rejected claim has lost, at both contracts; anybody may."""
+        if self.claim_records[claim_id].status != ClaimStatus.REJECTED:
+            raise errors.NothingToBurn(claim_id)
+        self._move(self.oracle, BURNT, self.claim_bonds.pop(claim_id))
+        docket = self.dockets[claim_id]
+        self._move(GAME, BURNT, docket.escrow)
+        self.dockets[claim_id] = replace(docket, escrow=0)
+        self.mine(sender, 100_000)
+
     def _decided(self, posted: ClaimRecord, final: bool) -> None:
         request_id = posted.claim.request_id
         record = self.request_records[request_id]
@@ -347,14 +357,13 @@ class Arena:
         game.events += outcome.events
         self.dockets[key.claim_id] = outcome.docket
         if outcome.rejects:
-            bond = self.claim_bonds.pop(posted.id)
-            self._move(self.oracle, GAME, bond // 2)
-            self._move(self.oracle, BURNT, bond - bond // 2)
+            half = self.claim_bonds[posted.id] // 2
+            self._move(self.oracle, GAME, half)
+            self.claim_bonds[posted.id] -= half
             self.claim_records[posted.id] = replace(posted, status=ClaimStatus.REJECTED)
             self._decided(posted, final=False)
         for account, amount in outcome.credits:
             self._credit(GAME, account, amount)
-        self._move(GAME, BURNT, outcome.burnt)
 
     def gas_of(self, game: GameState, move: GameMove) -> int:
         """The flat figure that a move is paid for."""

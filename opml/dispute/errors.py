@@ -131,6 +131,10 @@ class WrongLeafLength(Refused):
     """A leaf has exactly the bytes of its elements."""
 
 
+class NothingToBurn(Refused):
+    """Only a rejected claim leaves something to burn, once."""
+
+
 class NoSuchElement(Refused):
     """The leaf has no such element."""
 

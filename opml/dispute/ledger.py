@@ -13,23 +13,23 @@ from opml.dispute.totals import Dissection
 from opml.dispute.types import Terms
 from opml.vm.layout import Layout, clog2
 
-OPEN = 77_000
-DOCKET = 45_500
+OPEN = 76_000
+DOCKET = 25_000
 OPEN_AT = 36_000
 SIBLING = 900
 PICK = 48_000
-CROSS = 11_500
-ELEMENT = 44_000
-NAME = 17_000
+CROSS = 10_500
+ELEMENT = 43_000
+NAME = 16_000
 PICK_TOTAL = 58_500
 ANNOUNCE = 61_000
 RELEASE = 89_500
 CLOSE = 104_500
-CLOSE_WON = 154_000
+CLOSE_WON = 133_500
 REVEAL_ROOT = 64_500
 REVEAL = 39_000
 REVEAL_CHILD = 1_024
-LEAF = 49_500
+LEAF = 48_000
 TOTALS = 57_500
 DATA_BYTE = 25
 INPUT_BYTE = 18
@@ -146,9 +146,10 @@ def proof(sizes: Sizes) -> int:
 
 
 def pot(sizes: Sizes, terms: Terms) -> int:
-    """B: wei out of which challengers' gas is repaid, first spent first."""
+    """B: wei out of which challengers' gas is repaid, first spent first; whole units, as dockets count it."""
     spent = picks(sizes, terms.fanout) + reveals(sizes, terms.fanout) + proof(sizes)
-    return terms.challengers * spent * price(terms.ceiling, terms.ceiling)
+    wei = terms.challengers * spent * price(terms.ceiling, terms.ceiling)
+    return -(-wei // DUE_UNIT) * DUE_UNIT
 
 
 def submitter_bond(sizes: Sizes, terms: Terms, answer_bytes: int) -> int:

@@ -141,14 +141,13 @@ def clock_of(game: GameState, terms: Terms) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a move does: the game, the docket, events, credits (account, wei), wei burnt, whether it
-    decides."""
+    """What a move does: the game, the docket, events, credits (account, wei), whether the claim is
+    rejected."""
 
     game: GameState
     docket: Docket
     events: tuple[GameEvent, ...] = ()
     credits: tuple[tuple[bytes, int], ...] = ()
-    burnt: int = 0
     rejects: bool = field(default=False)
 
 

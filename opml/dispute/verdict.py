@@ -175,19 +175,19 @@ def _enter_proof(rules: Rules, key: GameKey, game: GameState, move: Proof, call:
 def _win(
     rules: Rules, key: GameKey, game: GameState, docket: Docket, won: GameWon, fee: int, call: Call
 ) -> Outcome:
-    """The claim is wrong. Half of its bond is burnt (by the oracle), the closer is paid out of the other
+    """The claim is wrong. Half of its bond and its escrow are lost, the closer is paid out of the other
     half, gas is repaid as it was spent, the winner takes the rest. What the submitter spent on this game is
     its own loss."""
-    escrow, due = docket.escrow, game.due
+    due = game.due
     # Somebody has to get what is left of the pot, once the other games are over.
     winner = key.challenger if docket.open_games != 1 else docket.winner
-    docket = replace(docket, escrow=0, rejected_at=call.now, winner=winner)
+    docket = replace(docket, rejected_at=call.now, winner=winner)
     game, docket, rest = _end(game, docket, Phase.WON)
     half = rules.submitter_bond // 2
     # INVARIANT: half = B + w and the closer's fee is below w; what B has paid or reserved stays in the game.
     own = rules.bond + due * ledger.DUE_UNIT + rest
     reward = own + half - ledger.pot(rules.sizes, rules.terms) - fee
-    return Outcome(game, docket, (won,), ((key.challenger, reward), (call.sender, fee)), escrow, rejects=True)
+    return Outcome(game, docket, (won,), ((key.challenger, reward), (call.sender, fee)), rejects=True)
 
 
 def _lose(rules: Rules, key: GameKey, game: GameState, docket: Docket, fee: int, call: Call) -> Outcome:

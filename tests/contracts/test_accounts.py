@@ -201,6 +201,17 @@ class Books(RuleBasedStateMachine):
                 )
             )
 
+    @rule(which=st.integers(0, 20), who=st.sampled_from(PEOPLE))
+    def burn(self, which: int, who: str) -> None:
+        if self.claims:
+            claim = self.claims[which % len(self.claims)]
+            for contract in (self.world.oracle, self.world.game):
+                self.try_(
+                    lambda contract=contract: self.world.send(  # type: ignore[misc]
+                        who, contract, "burn", claim.id
+                    )
+                )
+
     @rule(seconds=st.sampled_from([1, 60, 300, 450, 901, 1201]))
     def wait(self, seconds: int) -> None:
         self.world.set_time(self.world.now + seconds)
@@ -236,8 +247,9 @@ class Books(RuleBasedStateMachine):
     def _oracle_owes(self) -> int:
         world, owes = self.world, 0
         for claim in self.claims:
-            if claim.status == PENDING:
-                owes += claim.bond
+            if claim.status != FINAL:
+                # Of a rejected claim what has to be burnt yet.
+                owes += world.call(world.oracle, "claimState", claim.id)["bond"]
         for asked in self.asked:
             state = world.call(world.oracle, "requestState", world.request_id(asked.request))
             if state["status"] == OPEN:
@@ -285,6 +297,9 @@ class Books(RuleBasedStateMachine):
             self._refund(asked)
             self._collect(asked)
             self._deliver(asked)
+        self.balances_are_what_is_owed()
+        for claim in self.claims:
+            world.burn(claim.id)
         self.balances_are_what_is_owed()
         for who in (*PEOPLE, "deployer"):
             for contract in (world.oracle, world.game):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -116,6 +117,7 @@ def test_p2_p3_honest_challengers_never_lose_and_a_cheat_pays(world: World, seed
     for name in honest:
         assert wealth(world, name) >= others[name], name
     assert own - wealth(world, *coalition) >= claim.bond // 2
+    world.burn(claim.id)
     assert claim.docket["pot"] == claim.docket["openGames"] == claim.docket["escrow"] == 0
 
 
@@ -136,6 +138,8 @@ def test_p3_a_coalition_that_defeats_itself_still_burns_half(world: World) -> No
     claim = world.claim()
     key, _ = claim.open(who="bob")
     claim.timeout_when_due(key, who="bob")
+    assert before - wealth(world, *coalition) >= claim.bond // 2
+    world.burn(claim.id)
     assert world.burnt == claim.bond // 2
     assert before - wealth(world, *coalition) >= claim.bond // 2
 
@@ -181,13 +185,59 @@ def test_p6_an_outsider_delays_by_one_clock_and_a_reply_however_many_games(world
         world.chain.block_time = 12
 
 
-def test_half_of_the_bond_is_burnt_before_anything_is_paid(world: World) -> None:
+def test_half_of_the_bond_is_lost_and_only_the_burn_address_can_get_it(world: World) -> None:
     claim = world.claim()
     key, _ = claim.open()
-    receipt = claim.timeout_when_due(key)
-    events = [log.event for log in receipt.logs]
-    assert events.index("Burnt") < events.index("Credited")
-    assert world.burnt == claim.bond // 2
+    claim.timeout_when_due(key)
+    lost = claim.bond - claim.bond // 2
+    people = ("submitter", "operator", "alice", "deployer")
+    for who in people:
+        for contract in (world.oracle, world.game):
+            with contextlib.suppress(Revert):
+                world.send(who, contract, "withdraw", world.address(who))
+    assert world.chain.balance(world.oracle.address) == lost + world.request.fee + deposit(world)
+    assert world.burnt == 0
+    receipt = world.send("stranger", world.oracle, "burn", claim.id)
+    assert receipt.event("Burnt").args["amount"] == lost == world.burnt
+    with pytest.raises(Revert) as refusal:
+        world.send("stranger", world.oracle, "burn", claim.id)
+    assert refusal.value.error == "NothingToBurn"
+
+
+def deposit(world: World) -> int:
+    return int(world.call(world.oracle, "price", world.order())) - world.request.fee
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_nothing_of_a_claim_that_stands_or_is_final_can_be_burnt(world: World, final: bool) -> None:
+    claim = world.claim()
+    key, _ = claim.open()
+    claim.reveal(key)
+    claim.timeout_when_due(key)
+    assert claim.docket["escrow"] > 0
+    if final:
+        world.set_time(claim.claim.posted_at + TERMS.window)
+        claim.finalise()
+    for contract in (world.oracle, world.game):
+        for claim_id in (claim.id, bytes(32)):
+            with pytest.raises(Revert) as refusal:
+                world.send("submitter", contract, "burn", claim_id)
+            assert refusal.value.error == "NothingToBurn"
+
+
+def test_a_whole_game_leaves_the_burn_address_alone(world: World) -> None:
+    """A transfer to an account that is new on a chain would cost the dispute 25,000 gas more."""
+    claim = world.claim()
+    first, _ = claim.open(who="bob")
+    claim.reveal(first)
+    claim.timeout_when_due(first)
+    key, _ = claim.open()
+    claim.descend(key, EMBED)
+    claim.announce(key)
+    receipt = claim.step(key, FRAUD)
+    assert claim.status == REJECTED
+    assert "Burnt" not in [log.event for log in receipt.logs]
+    assert world.burnt == 0
 
 
 def test_dues_are_repaid_first_spent_first() -> None:
@@ -253,7 +303,10 @@ def test_the_escrow_of_a_rejected_claim_is_burnt(world: World) -> None:
     escrow = claim.docket["escrow"]
     assert escrow > 0
     claim.timeout_when_due(second)
-    assert world.burnt == claim.bond // 2 + escrow
+    assert claim.docket["escrow"] == escrow
+    world.burn(claim.id)
+    assert claim.docket["escrow"] == 0
+    assert world.burnt == claim.bond - claim.bond // 2 + escrow
 
 
 def test_a_copied_proof_earns_nothing(world: World) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
+import rlp
+from eth_utils.address import to_checksum_address
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from opml.chain.adapter import Revert
 from opml.chain.artifacts import load_artifact
@@ -16,12 +21,18 @@ from opml.vm.isa import Format, Out, Program
 from opml.vm.keccak import keccak256
 from opml.vm.layout import Layout
 from opml.vm.validate import validate
+from tests.contracts.revm import Deployed
 from tests.contracts.test_validator import Registry, broken_rule
 from tests.dispute.toys import every_form
 
 MODEL = every_form(layers=6)
 HASH = keccak256(MODEL.encoded)
 ENTRIES = len(MODEL.program.schedule)
+
+
+@cache
+def ids() -> Deployed:
+    return Deployed("test/IdsHarness")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +75,30 @@ def test_the_data_contract_holds_the_program_behind_a_zero_byte(registry: Regist
 def test_publishing_again_changes_nothing(registry: Registry) -> None:
     address = registry.publish(MODEL.encoded)
     assert registry.publish(MODEL.encoded) == address
+
+
+def test_programs_are_numbered_in_the_order_of_publishing(registry: Registry) -> None:
+    """Games find a program's contract by its number; 0 is none."""
+    programs = [every_form(layers=layers).encoded for layers in (1, 2, 3, 2)]
+    addresses = [registry.publish(encoded) for encoded in programs]
+    numbers = [registry.call(registry.registry, "sizes", address)["number"] for address in addresses]  # type: ignore[index]
+    assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2, numbers[0] + 1]
+    assert numbers[0] > 0
+    creator = bytes.fromhex(registry.registry.address[2:])
+    for address, number in zip(addresses, numbers, strict=True):
+        assert address.lower() == "0x" + keccak256(rlp.encode([creator, number]))[12:].hex()
+
+
+@settings(max_examples=300)
+@given(
+    st.binary(min_size=20, max_size=20),
+    st.one_of(
+        st.integers(1, 2**32 - 1), st.sampled_from([1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 1 << 16, 1 << 24])
+    ),
+)
+def test_a_programs_address_follows_from_creator_and_number(creator: bytes, number: int) -> None:
+    found = ids().call("program", to_checksum_address(creator), number)
+    assert found == "0x" + keccak256(rlp.encode([creator, number]))[12:].hex()
 
 
 def test_a_model_has_its_id_and_registering_again_changes_nothing(registry: Registry) -> None:

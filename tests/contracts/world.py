@@ -8,6 +8,7 @@ claim.descend(game, Spot(t, ordinal, element))
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from eth_abi.abi import encode
 
 from opml.chain import abi
-from opml.chain.adapter import Contract, Receipt, Signer
+from opml.chain.adapter import Contract, Receipt, Revert, Signer
 from opml.chain.artifacts import load_artifact
 from opml.chain.decode import claim_of, cursor_values, request_of, terms_values, tokens_bytes
 from opml.chain.embedded import EmbeddedChain
@@ -209,6 +210,12 @@ class World:
 
     def owed_by(self, contract: Contract, who: str) -> int:
         return int(self.call(contract, "owed", self.address(who)))
+
+    def burn(self, claim_id: bytes) -> None:
+        """Burn what a rejected claim has lost, wherever there is something."""
+        for contract in (self.oracle, self.game):
+            with contextlib.suppress(Revert):
+                self.send("stranger", contract, "burn", claim_id)
 
     @property
     def burnt(self) -> int:

@@ -12,7 +12,7 @@ import pytest
 import toys
 from table import CHALLENGER, FEE, LONG, SUBMITTER, Table
 
-from opml.dispute import ledger
+from opml.dispute import errors, ledger
 from opml.dispute.arena import BURNT, FUNDS, GAME, ORACLE
 from opml.dispute.cheats import quiet_at, random_challenger, silent_at
 from opml.dispute.gateway import ClaimStatus
@@ -147,6 +147,8 @@ def test_an_honest_challenger_does_not_lose_and_a_cheat_pays(seed: int) -> None:
             assert arena.balance(challenger.gateway.account) >= FUNDS
     coalition = arena.balance(SUBMITTER) + sum(arena.balance(sham.gateway.account) for sham in shams)
     assert coalition <= FUNDS * (1 + len(shams)) - bond // 2
+    check_books(table)
+    arena.burn(STRANGER, posted.id)
     assert held(table, GAME) == 0
     assert held(table, ORACLE) == FEE
     assert everything(table) == 0
@@ -177,15 +179,34 @@ def test_the_escrow_of_a_claim_that_is_rejected_is_burnt() -> None:
     submitter = table.submitter(table.answer(theirs))
     submitter.act()
     posted = next(iter(arena.claim_records.values()))
-    sham = table.challenger(bytes([96]) * 20, strategy=quiet_at(Phase.PICK), grounds=lambda p, own: True)
-    sham.act()
-    submitter.act()
-    arena.advance(arena.terms.challenger_clock + 1)
-    arena.time = posted.claim.posted_at + arena.terms.window - 50
-    key = next(iter(arena.game_records.values())).key
-    arena.time = arena.game_records[key.id].state.moved_at + arena.terms.challenger_clock + 1
-    arena.play(SUBMITTER, key, Timeout())
-    assert arena.dockets[posted.id].escrow == arena.rules(posted.id).bond
+    bond, claim_bond = arena.rules(posted.id).bond, arena.claim_bonds[posted.id]
+    for account, phase in ((bytes([96]) * 20, Phase.PICK), (CHALLENGER, Phase.REVEAL)):
+        key = arena.open(account, posted.id, Open(0))
+        if phase == Phase.PICK:
+            view = table.view(key, SUBMITTER, History(), Known())
+            arena.play(SUBMITTER, key, submitter_move(view, theirs))  # type: ignore[arg-type]
+        clock = arena.terms.challenger_clock if phase == Phase.PICK else arena.terms.submitter_clock
+        arena.time = arena.game_records[key.id].state.moved_at + clock + 1
+        arena.play(STRANGER, key, Timeout())
+        arena.time = posted.claim.posted_at + 100
+        assert arena.dockets[posted.id].escrow == bond
+    assert arena.verdict(posted.id) == ClaimStatus.REJECTED
+    burnt, accounts = held(table, BURNT), {who: arena.balance(who) for who in (SUBMITTER, CHALLENGER)}
+    arena.burn(STRANGER, posted.id)
+    assert held(table, BURNT) - burnt == bond + claim_bond - claim_bond // 2
+    assert accounts == {who: arena.balance(who) for who in accounts}
+    check_books(table)
+
+
+def test_nothing_of_a_claim_that_stands_or_is_final_can_be_burnt() -> None:
+    table = Table(toys.model("four_letters"), outputs=1, base_fee=0)
+    arena, posted = table.arena, table.post()
+    for _ in range(2):
+        with pytest.raises(errors.NothingToBurn):
+            arena.burn(STRANGER, posted.id)
+        arena.advance(LONG)
+        if arena.verdict(posted.id) == ClaimStatus.PENDING:
+            arena.finalise(STRANGER, posted.id)
 
 
 def test_bonds_follow_the_rules_of_sizes() -> None:
