@@ -25,14 +25,13 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
   using Lane = Rows16<A>;
   constexpr uint64_t step = 16 * format_bytes(F);
   const uint64_t next = task.row_elements * step;  // from 16 positions to the next 16
-  Lane total[rows][P];
-  for (auto& row : total)
-    for (Lane& z : row) z = Lane::zero();
+  Lane total[rows * P];
+  for (Lane& z : total) z = Lane::zero();
   for (uint32_t first = 0; first < task.length; first += kLeafElements) {
     const uint32_t end = task.length - first < kLeafElements ? task.length : first + kLeafElements;
-    Lane acc[rows][P];
-    for (auto& row : acc)
-      for (Lane& z : row) z = Lane::zero();
+    Lane acc[rows * P];
+#pragma GCC unroll 16
+    for (Lane& z : acc) z = Lane::zero();
     for (uint32_t k = first; k < end; ++k) {
       Lane key[P];
 #pragma GCC unroll 4
@@ -45,17 +44,32 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
       for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
         for (int p = 0; p < P; ++p)
-          acc[i][p] = Lane::fma(key[p], set.factors[i][k], acc[i][p]);
+          acc[i * P + p] = Lane::fma(key[p], set.factors[i][k], acc[i * P + p]);
     }
-    for (int i = 0; i < rows; ++i)
-      for (int p = 0; p < P; ++p) total[i][p] = Lane::add(total[i][p], acc[i][p]);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows * P; ++i) total[i] = Lane::add(total[i], acc[i]);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
-    for (int p = 0; p < P; ++p) total[i][p].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * p);
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) total[i * P + p].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * p);
 }
+
+// AVX2 has registers for half the tile where rows are many.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+inline constexpr bool kFewRegisters = true;
+#else
+inline constexpr bool kFewRegisters = false;
+#endif
 
 template <Arithmetic A, Format F, int P>
 void score_set(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
+  if constexpr (kFewRegisters && P == 2) {
+    if (set.rows > 2) {
+      score_set<A, F, 1>(task, set, keys, raw);
+      return score_set<A, F, 1>(task, set, keys + task.row_elements * 16 * format_bytes(F), raw + 16);
+    }
+  }
   switch (set.rows) {
     case 1: return score_tile<A, F, 1, P>(task, set, keys, raw);
     case 2: return score_tile<A, F, 2, P>(task, set, keys, raw);
@@ -94,11 +108,13 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
   constexpr uint64_t width = format_bytes(F);
   const uint64_t stride = task.row_elements * width;
   const uint8_t* at = task.values + k * stride + (set.first_element + column) * width;
-  Lane acc[rows][C];
+  Lane acc[rows * C];
+#pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 16
     for (int c = 0; c < C; ++c) {
       const uint32_t* from = raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c;
-      acc[i][c] = k == task.begin ? Lane::zero() : Lane::from_f32(reinterpret_cast<const uint8_t*>(from));
+      acc[i * C + c] = k == task.begin ? Lane::zero() : Lane::from_f32(reinterpret_cast<const uint8_t*>(from));
     }
   for (; k < end; ++k, at += stride, later += C * 16 * width) {
     Lane value[C];
@@ -112,15 +128,23 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
     for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c)
-        acc[i][c] = Lane::fma(value[c], set.factors[i][k], acc[i][c]);
+        acc[i * C + c] = Lane::fma(value[c], set.factors[i][k], acc[i * C + c]);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
-    for (int c = 0; c < C; ++c) acc[i][c].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c);
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) acc[i * C + c].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c);
 }
 
 template <Arithmetic A, Format F, int C>
 void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, const uint8_t* later,
                uint32_t* raw) {
+  if constexpr (kFewRegisters && C == 2) {
+    if (set.rows > 2) {
+      value_set<A, F, 1>(task, set, k, end, column, later, raw);
+      return value_set<A, F, 1>(task, set, k, end, column + 16, later + 16 * format_bytes(F) * (end - k), raw + 16);
+    }
+  }
   switch (set.rows) {
     case 1: return value_tile<A, F, 1, C>(task, set, k, end, column, later, raw);
     case 2: return value_tile<A, F, 2, C>(task, set, k, end, column, later, raw);
@@ -141,7 +165,7 @@ void value_format(const ValueTask& task) {
     for (uint32_t s = 0; s < task.n_sets; ++s) {
       const WindowSet& set = task.sets[s];
       uint32_t c = task.first_column;
-      for (; c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
+      for (; !kFewRegisters && c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
       for (; c + 32 <= task.last_column; c += 32, later += 2 * share) value_set<A, F, 2>(task, set, k, end, c, later, raw + c);
       for (; c < task.last_column; c += 16, later += share) value_set<A, F, 1>(task, set, k, end, c, later, raw + c);
       raw += set.rows * task.raw_stride;

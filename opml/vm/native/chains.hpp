@@ -1,10 +1,7 @@
 // Folds of fma over a few stretches of terms, side by side: each is a chain of its own, in order.
 #pragma once
 
-#include "hardfloat.hpp"
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#include "float_vector.hpp"
 
 OPML_LEVEL_BEGIN
 
@@ -44,9 +41,13 @@ void fold_apart(const Chain* chains, int n, typename A::Value* acc) {
   }
 }
 
+#if defined(OPML_FLOAT_VECTORS)
+// As many vectors as each has lanes: lane i of vector j goes to lane j of vector i.
 #if defined(__AVX512F__)
-// Sixteen vectors of sixteen: element i of vector j goes to element j of vector i.
-inline void transpose16(__m512* v) {
+inline void transpose(FloatVector* x) {
+  __m512 v[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) v[i] = x[i].v;
   __m512 p[16], q[16];
 #pragma GCC unroll 8
   for (int i = 0; i < 16; i += 2) {
@@ -70,13 +71,41 @@ inline void transpose16(__m512* v) {
   }
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    v[i] = _mm512_shuffle_f32x4(p[i], p[i + 8], 0x88);
-    v[i + 8] = _mm512_shuffle_f32x4(p[i], p[i + 8], 0xDD);
+    x[i].v = _mm512_shuffle_f32x4(p[i], p[i + 8], 0x88);
+    x[i + 8].v = _mm512_shuffle_f32x4(p[i], p[i + 8], 0xDD);
   }
 }
+#elif defined(__AVX2__)
+inline void transpose(FloatVector* x) {
+  __m256 p[8];
+  __m256d q[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    p[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
+    p[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      q[i + 2 * j] = _mm256_unpacklo_pd(_mm256_castps_pd(p[i + j]), _mm256_castps_pd(p[i + j + 2]));
+      q[i + 2 * j + 1] = _mm256_unpackhi_pd(_mm256_castps_pd(p[i + j]), _mm256_castps_pd(p[i + j + 2]));
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    x[i].v = _mm256_castpd_ps(_mm256_permute2f128_pd(q[i], q[i + 4], 0x20));
+    x[i + 4].v = _mm256_castpd_ps(_mm256_permute2f128_pd(q[i], q[i + 4], 0x31));
+  }
+}
+#else
+inline void transpose(FloatVector* x) { _MM_TRANSPOSE4_PS(x[0].v, x[1].v, x[2].v, x[3].v); }
+#endif
 
 // Lanes are chains.
 inline bool fold_transposed(const Chain* chains, int n, float* acc) {
+  using V = FloatVector;
+  constexpr int W = V::width, groups = kChains / W;
   int common = chains[0].length, longest = 0;
   bool constant = true, square = true;
   for (int j = 0; j < n; ++j) {
@@ -88,30 +117,32 @@ inline bool fold_transposed(const Chain* chains, int n, float* acc) {
   if (n < 5 || (!constant && !square)) return false;  // with few chains, transposing costs more than it saves
   alignas(64) int32_t lengths[kChains] = {};
   for (int j = 0; j < n; ++j) lengths[j] = chains[j].length;
-  const __m512i length = _mm512_load_si512(lengths);
-  const __m512 b = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(chains[0].b[0])));
-  __m512 sum = _mm512_setzero_ps();
-  for (int k = 0; k < longest; k += 16) {
-    __m512 v[16];
-    if (k + 16 <= common) {
+  const V b = V::spread(chains[0].b[0]);
+  V sum[groups];
+#pragma GCC unroll 4
+  for (int g = 0; g < groups; ++g) sum[g] = V::zero();
+  for (int k = 0; k < longest; k += W) {
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) {
+      if (g * W >= n) break;
+      V v[W];
+      if (k + W <= common) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kChains; ++j) v[j] = _mm512_loadu_ps(chains[j < n ? j : 0].a + k);
-      transpose16(v);
+        for (int j = 0; j < W; ++j) v[j] = V::load(chains[g * W + j < n ? g * W + j : 0].a + k);
+        transpose(v);
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) sum = _mm512_fmadd_ps(v[i], constant ? b : v[i], sum);
-      continue;
+        for (int i = 0; i < W; ++i) sum[g] = V::fma(v[i], constant ? b : v[i], sum[g]);
+        continue;
+      }
+      for (int j = 0; j < W; ++j) v[j] = V::load_first(chains[g * W + j < n ? g * W + j : 0].a + k, lengths[g * W + j] - k);
+      transpose(v);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) sum[g] = V::fma_below(v[i], constant ? b : v[i], sum[g], lengths + g * W, k + i);
     }
-    for (int j = 0; j < kChains; ++j) {
-      const int left = lengths[j] - k;
-      v[j] = _mm512_maskz_loadu_ps(static_cast<__mmask16>(left >= 16 ? 0xFFFF : left <= 0 ? 0 : (1 << left) - 1), chains[j < n ? j : 0].a + k);
-    }
-    transpose16(v);
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i)
-      sum = _mm512_mask3_fmadd_ps(v[i], constant ? b : v[i], sum, _mm512_cmpgt_epi32_mask(length, _mm512_set1_epi32(k + i)));
   }
   alignas(64) float sums[kChains];
-  _mm512_store_ps(sums, sum);
+#pragma GCC unroll 4
+  for (int g = 0; g < groups; ++g) sum[g].store_raw(sums + g * W);
   for (int j = 0; j < n; ++j) acc[j] = sums[j];
   return true;
 }
@@ -120,7 +151,7 @@ inline bool fold_transposed(const Chain* chains, int n, float* acc) {
 // At most kChains of them.
 template <Arithmetic A>
 void fold_chains(const Chain* chains, int n, typename A::Value* acc) {
-#if defined(__AVX512F__)
+#if defined(OPML_FLOAT_VECTORS)
   if constexpr (A::hardware) {
     if (fold_transposed(chains, n, acc)) return;
   }

@@ -71,10 +71,14 @@ void dense_rows(const DenseTask& task) {
     return;
   }
 #endif
-  for (; t + 3 <= task.n_positions; t += 3) {
+  for (; t + 6 <= task.n_positions; t += 6) {
     uint32_t g = 0;
-    tiles.template operator()<2, 3>(g, t);
-    tiles.template operator()<1, 3>(g, t);
+    tiles.template operator()<1, 6>(g, t);
+  }
+  for (; t + 2 <= task.n_positions; t += 2) {
+    uint32_t g = 0;
+    tiles.template operator()<2, 2>(g, t);
+    tiles.template operator()<1, 2>(g, t);
   }
   for (; t < task.n_positions; ++t) {
     uint32_t g = 0;

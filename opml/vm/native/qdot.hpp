@@ -8,17 +8,13 @@ OPML_LEVEL_BEGIN
 
 template <Arithmetic A>
 inline Rows16<A> rows_from(const UnitDots& dots) {
-#if defined(OPML_VNNI)
-  if constexpr (A::hardware) {
-    return Rows16<A>::from_i32(dots);
+  if constexpr (requires { Rows16<A>::from_i32(dots.v); }) {
+    return Rows16<A>::from_i32(dots.v);
   } else {
-    alignas(64) int32_t v[16];
-    _mm512_store_si512(v, dots);
-    return Rows16<A>::from_i32(v);
+    int32_t x[16];
+    std::memcpy(x, dots.v, sizeof(x));
+    return Rows16<A>::from_i32(x);
   }
-#else
-  return Rows16<A>::from_i32(dots.v);
-#endif
 }
 
 inline uint32_t word_at(const uint8_t* p, uint32_t i) {

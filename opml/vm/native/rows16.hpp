@@ -3,11 +3,8 @@
 
 #include <cstring>
 
-#include "hardfloat.hpp"
+#include "float_vector.hpp"
 #include "soft_lanes.hpp"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 OPML_LEVEL_BEGIN
 
@@ -78,33 +75,58 @@ struct Rows16 {
   }
 };
 
-#if defined(__AVX512F__)
+#if defined(OPML_FLOAT_VECTORS)
+// As many vectors as sixteen rows take.
 template <>
 struct Rows16<HardFloat> {
-  __m512 v;
+  using V = FloatVector;
+  static constexpr int parts = 16 / V::width;
+  V v[parts];
 
-  static __m512 spread(uint32_t b) { return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(b))); }
-  static Rows16 zero() { return {_mm512_setzero_ps()}; }
+  template <class Each>
+  [[gnu::always_inline]] static Rows16 each(Each one) {
+    Rows16 z;
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i) z.v[i] = one(i);
+    return z;
+  }
+  static Rows16 zero() {
+    return each([](int) { return V::zero(); });
+  }
   static Rows16 from_f16(const uint8_t* p) {
-    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+    return each([=](int i) { return V::from_f16(p + 2 * V::width * i); });
   }
   static Rows16 from_bf16(const uint8_t* p) {
-    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+    return each([=](int i) { return V::from_bf16(p + 2 * V::width * i); });
   }
-  static Rows16 from_f32(const uint8_t* p) { return {_mm512_loadu_ps(p)}; }
-  static Rows16 from_i32(const int32_t* x) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(x))}; }
-  static Rows16 from_i32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
-  static Rows16 mul(const Rows16& a, uint32_t b) { return {_mm512_mul_ps(a.v, spread(b))}; }
-  static Rows16 add(const Rows16& a, const Rows16& b) { return {_mm512_add_ps(a.v, b.v)}; }
-  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) { return {_mm512_fmadd_ps(a.v, spread(b), c.v)}; }
+  static Rows16 from_f32(const uint8_t* p) {
+    return each([=](int i) { return V::load(p + 4 * V::width * i); });
+  }
+  static Rows16 from_i32(const V::Words* x) {
+    return each([=](int i) { return V::from_i32(x[i]); });
+  }
+  static Rows16 mul(const Rows16& a, uint32_t b) {
+    const V x = V::spread(b);
+    return each([&](int i) { return V::mul(a.v[i], x); });
+  }
+  static Rows16 add(const Rows16& a, const Rows16& b) {
+    return each([&](int i) { return V::add(a.v[i], b.v[i]); });
+  }
+  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) {
+    return each([&](int i) { return V::fma(a.v[i], b.v[i], c.v[i]); });
+  }
+  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) {
+    const V x = V::spread(b);
+    return each([&](int i) { return V::fma(a.v[i], x, c.v[i]); });
+  }
   void store(uint32_t* z) const {
-    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    _mm512_storeu_si512(z, _mm512_mask_set1_epi32(_mm512_castps_si512(v), nan, static_cast<int>(soft::kNan)));
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i) v[i].store(z + V::width * i);
   }
 };
+#endif
 
+#if defined(__AVX512F__)
 // Set where a stored lane was lost: the task is then done again with PlainSoftFloat.
 inline thread_local bool lanes_lost = false;
 
@@ -151,42 +173,6 @@ struct Rows16<SoftFloat> {
     if (low.lost() | high.lost()) lanes_lost = true;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(z), _mm512_cvtepi64_epi32(low.bits()));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(z + 8), _mm512_cvtepi64_epi32(high.bits()));
-  }
-};
-#elif defined(__AVX2__)
-template <>
-struct Rows16<HardFloat> {
-  __m256 a, b;
-
-  static __m256 spread(uint32_t x) { return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(x))); }
-  static Rows16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-  static Rows16 from_f16(const uint8_t* p) {
-    const auto* h = reinterpret_cast<const __m128i*>(p);
-    return {_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};
-  }
-  static Rows16 from_bf16(const uint8_t* p) {
-    const auto* h = reinterpret_cast<const __m128i*>(p);
-    const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128(h)), high = _mm256_cvtepu16_epi32(_mm_loadu_si128(h + 1));
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
-  }
-  static Rows16 from_f32(const uint8_t* p) {
-    const auto* f = reinterpret_cast<const float*>(p);
-    return {_mm256_loadu_ps(f), _mm256_loadu_ps(f + 8)};
-  }
-  static Rows16 from_i32(const int32_t* x) {
-    const auto* i = reinterpret_cast<const __m256i*>(x);
-    return {_mm256_cvtepi32_ps(_mm256_loadu_si256(i)), _mm256_cvtepi32_ps(_mm256_loadu_si256(i + 1))};
-  }
-  static Rows16 mul(const Rows16& x, uint32_t y) { return {_mm256_mul_ps(x.a, spread(y)), _mm256_mul_ps(x.b, spread(y))}; }
-  static Rows16 add(const Rows16& x, const Rows16& y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
-  static Rows16 fma(const Rows16& x, const Rows16& y, const Rows16& z) {
-    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
-  }
-  static Rows16 fma(const Rows16& x, uint32_t y, const Rows16& z) { return fma(x, Rows16{spread(y), spread(y)}, z); }
-  void store(uint32_t* z) const {
-    const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(soft::kNan)));
-    _mm256_storeu_ps(reinterpret_cast<float*>(z), _mm256_blendv_ps(a, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
-    _mm256_storeu_ps(reinterpret_cast<float*>(z + 8), _mm256_blendv_ps(b, nan, _mm256_cmp_ps(b, b, _CMP_UNORD_Q)));
   }
 };
 #endif
