@@ -1,11 +1,12 @@
 """Quality of the answers: scores of the same token ids on the same file, ours and llama.cpp's.
 
-    python benchmarks/quality.py MODEL.gguf --peer-python PYTHON [--kinds Q4_1,F16] [--ids FILE.json]
+    python benchmarks/quality.py MODEL.gguf --peer-python PYTHON [--kinds Q4_1,F16] [--text FILE]...
 
-For each text the difference of the mean negative log-likelihood, and how often the likeliest token is the
-same. llama.cpp does not agree with itself when it batches differently, stores K and V in f32 or fuses
-attention: how often it does is the noise floor that our agreement is to be read against. Texts are files of
-this project, or lists of ids from a file (a list of lists).
+For each text the difference of the mean negative log-likelihood with its standard error over the tokens, and
+how often the likeliest token is the same. llama.cpp does not agree with itself when it batches differently,
+stores K and V in f32 or fuses attention: how often it does, on the first of the types, is the noise floor
+that our agreement is to be read against. Texts are nine files of this project, files that are named, or lists
+of ids from a file (a list of lists).
 """
 
 from __future__ import annotations
@@ -13,17 +14,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rounds import HERE, common_arguments, heading, machine, requantised, table, worker, write_json
 
+ROOT = HERE.resolve().parent
 LENGTH = 512
-TEXTS = ("LICENSE", "docs/design.md", "opml/ops/softfloat.py")
+TEXTS = (
+    "LICENSE",
+    "README.md",
+    "docs/design.md",
+    "docs/glossary.md",
+    "opml/ops/softfloat.py",
+    "opml/models/rotary.py",
+    "contracts/Float32.sol",
+    "contracts/Merkle.sol",
+    "contracts/OpmlOracle.sol",
+)
+PLAIN = "as it comes"
 F32 = 0
 SETTINGS: dict[str, dict[str, Any]] = {
-    "as it comes": {},
+    PLAIN: {},
     "one position a batch": {"n_batch": 1, "n_ubatch": 1},
     "fused attention": {"flash_attn": True},
     "K and V in f32": {"type_k": F32, "type_v": F32},
@@ -31,13 +45,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
 DIFFERENCE_MUST = 0.005
 
 
-def texts(model: Path, length: int) -> dict[str, list[int]]:
-    """The first `length` tokens of each of `TEXTS`."""
+def texts(model: Path, files: Sequence[Path]) -> dict[str, list[int]]:
+    """The tokens of each file, by its name."""
     from opml.models.model import load_model
 
     tokenizer = load_model(model).tokenizer
     assert tokenizer is not None
-    return {name: tokenizer.encode_prompt((HERE.parent / name).read_text())[:length] for name in TEXTS}
+    return {
+        str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file.name): (
+            tokenizer.encode_prompt(file.read_text(encoding="utf-8"))
+        )
+        for file in files
+    }
 
 
 def agreement(a: list[int], b: list[int]) -> float:
@@ -50,45 +69,66 @@ def mean_difference(a: list[float], b: list[float]) -> float:
     return float(np.mean(a) / np.mean(b) - 1)
 
 
-def compare(model: Path, peer_python: Path, ids: dict[str, list[int]], threads: int) -> list[dict[str, Any]]:
-    """A row for each text: ours against the peer as it comes, and the peer against itself."""
+def standard_error(a: Sequence[float], b: Sequence[float]) -> float:
+    """Of `mean_difference`, over the tokens of a text."""
+    difference = np.array(a) - np.array(b)
+    return float(difference.std(ddof=1) / np.sqrt(len(difference)) / np.mean(b))
+
+
+def compare(
+    model: Path, peer_python: Path, ids: dict[str, list[int]], threads: int, settings: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for each text: ours against the peer as it comes, and the peer against itself by `settings`."""
     context = max(map(len, ids.values()))
     with worker(sys.executable, "ours", model, context, threads) as ours:
         assert ours is not None
         mine = {name: ours.ask("score", ids=text) for name, text in ids.items()}
     theirs: dict[str, dict[str, Any]] = {}
-    for setting, options in SETTINGS.items():
-        with worker(peer_python, "peer", model, context, threads, **options) as peer:
+    for setting in (PLAIN, *settings):
+        with worker(peer_python, "peer", model, context, threads, **SETTINGS[setting]) as peer:
             assert peer is not None
             theirs[setting] = {name: peer.ask("score", ids=text) for name, text in ids.items()}
-    plain, *others = theirs.values()
-    rows = []
-    for name in ids:
-        themselves = [
-            (
-                mean_difference(o[name]["nll"], plain[name]["nll"]),
-                agreement(o[name]["argmax"], plain[name]["argmax"]),
+    plain = theirs.pop(PLAIN)
+    return [row(name, text, mine[name], plain[name], theirs) for name, text in ids.items()]
+
+
+def row(
+    name: str, text: list[int], ours: dict[str, Any], plain: dict[str, Any], others: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What is said of one text."""
+    return {
+        "text": name,
+        "tokens": len(text),
+        "ours": float(np.mean(ours["nll"])),
+        "peer": float(np.mean(plain["nll"])),
+        "difference": mean_difference(ours["nll"], plain["nll"]),
+        "error": standard_error(ours["nll"], plain["nll"]),
+        "agreement": agreement(ours["argmax"], plain["argmax"]),
+        "self": {
+            setting: (
+                mean_difference(found[name]["nll"], plain["nll"]),
+                agreement(found[name]["argmax"], plain["argmax"]),
             )
-            for o in others
-        ]
-        rows.append(
-            {
-                "text": name,
-                "tokens": len(ids[name]),
-                "ours": float(np.mean(mine[name]["nll"])),
-                "peer": float(np.mean(plain[name]["nll"])),
-                "difference": mean_difference(mine[name]["nll"], plain[name]["nll"]),
-                "agreement": agreement(mine[name]["argmax"], plain[name]["argmax"]),
-                "self": dict(zip(list(SETTINGS)[1:], themselves, strict=True)),
-            }
-        )
-    return rows
+            for setting, found in others.items()
+        },
+    }
 
 
 def report(facts: dict[str, Any]) -> str:
-    """The rows of all tensor types as one table."""
-    head = ["type", "text", "tokens", "ours", "llama.cpp", "difference", "same likeliest token"]
-    head += [f"llama.cpp, {setting}" for setting in list(SETTINGS)[1:]]
+    """Every text of every type, then a line a type."""
+    own = next(iter(facts["kinds"].values()))
+    settings = list(own[0]["self"])
+    head = [
+        "type",
+        "text",
+        "tokens",
+        "ours",
+        "llama.cpp",
+        "difference",
+        "standard error",
+        "same likeliest token",
+    ]
+    head += [f"llama.cpp, {setting}" for setting in settings]
     rows = [
         [
             kind,
@@ -96,14 +136,42 @@ def report(facts: dict[str, Any]) -> str:
             str(row["tokens"]),
             f"{row['ours']:.4f}",
             f"{row['peer']:.4f}",
-            f"{row['difference']:+.2%}",
+            f"{row['difference']:+.3%}",
+            f"{row['error']:.3%}",
             f"{row['agreement']:.1%}",
-            *(f"{difference:+.2%}, {same:.1%}" for difference, same in row["self"].values()),
+            *(
+                "{:+.3%}, {:.1%}".format(*row["self"][setting]) if setting in row["self"] else ""
+                for setting in settings
+            ),
         ]
         for kind, found in facts["kinds"].items()
         for row in found
     ]
-    return "\n\n".join([heading(facts["machine"]), table(head, rows)])
+    parts = [heading(facts["machine"]), table(head, rows)]
+    head = [
+        "type",
+        "texts",
+        "difference, by text",
+        "mean",
+        "standard error of one text",
+        "same likeliest token",
+    ]
+    parts.append(table(head, [summary(kind, found) for kind, found in facts["kinds"].items()]))
+    return "\n\n".join(parts)
+
+
+def summary(kind: str, found: list[dict[str, Any]]) -> list[str]:
+    """A type's line: ranges over its texts, and the mean of the differences."""
+    differences, errors, same = ([row[key] for row in found] for key in ("difference", "error", "agreement"))
+    return [
+        kind,
+        str(len(found)),
+        f"{min(differences):+.3%} … {max(differences):+.3%}",
+        f"{float(np.mean(differences)):+.3%}",
+        str(sum(abs(one) > DIFFERENCE_MUST for one in differences)),
+        f"{min(errors):.3%} … {max(errors):.3%}",
+        f"{min(same):.1%} … {max(same):.1%}",
+    ]
 
 
 def main() -> None:
@@ -112,7 +180,9 @@ def main() -> None:
     )
     common_arguments(parser)
     parser.add_argument("--kinds", default="Q4_1,Q4_0,Q8_0,F16", help="the model itself is the first")
-    parser.add_argument("--ids", type=Path, help="JSON: a list of lists of token ids")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--text", type=Path, action="append", help="a text to score; may be repeated")
+    chosen.add_argument("--ids", type=Path, help="JSON: a list of lists of token ids")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--length", type=int, default=LENGTH, help="tokens of each text")
     arguments = parser.parse_args()
@@ -124,11 +194,16 @@ def main() -> None:
     if arguments.ids:
         ids = {f"text {n}": text for n, text in enumerate(json.loads(arguments.ids.read_text()))}
     else:
-        ids = texts(arguments.model, arguments.length)
+        chosen_files = arguments.text or [ROOT / name for name in TEXTS]
+        ids = texts(arguments.model, [file.resolve() for file in chosen_files])
     ids = {name: text[: arguments.length] for name, text in ids.items()}
-    facts: dict[str, Any] = {"machine": machine(), "kinds": {}}
+    if short := [name for name, text in ids.items() if len(text) < 3]:
+        parser.error(f"{short[0]} has fewer than three tokens: pass a longer text")
+    kinds: dict[str, Any] = {}
+    facts: dict[str, Any] = {"machine": machine(), "kinds": kinds}
     for kind, file in files.items():
-        facts["kinds"][kind] = compare(file, arguments.peer_python, ids, arguments.threads)
+        settings = list(SETTINGS)[1:] if kind == own else []
+        kinds[kind] = compare(file, arguments.peer_python, ids, arguments.threads, settings)
     print(report(facts))
     write_json(arguments.json, facts)
 

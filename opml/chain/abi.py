@@ -8,7 +8,7 @@ addresses checksummed hex.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from eth_abi.abi import decode as abi_decode
@@ -18,7 +18,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from opml.chain.adapter import Contract, Known, Log, Receipt, Revert
-from opml.chain.artifacts import Artifact
+from opml.chain.artifacts import Artifact, artifact_names, load_artifact
 from opml.chain.remedies import remedy_for
 from opml.errors import ChainError, InputError
 
@@ -181,6 +181,15 @@ def decode_result(contract: Contract, fn: str, data: bytes, code_at: Callable[[s
     return values[0] if len(values) == 1 else tuple(values)
 
 
+@cache
+def _our_errors() -> Mapping[bytes, Entry]:
+    """Errors of all our contracts: one may pass on what another, or one that it creates, refuses."""
+    found = Known()
+    for name in artifact_names():
+        learn(found, load_artifact(name))
+    return found.errors
+
+
 def decode_revert(known: Known, data: bytes, where: str, receipt: Receipt | None = None) -> Revert:
     """The error that revert data carry, with values by name and a remedy."""
     head, body = data[:4], data[4:]
@@ -197,8 +206,7 @@ def decode_revert(known: Known, data: bytes, where: str, receipt: Receipt | None
             name, values = "Error", {"message": value}
         else:
             name, values = "Panic", {"code": value, "meaning": _PANICS.get(value, "unknown")}
-    elif head in known.errors:
-        entry = known.errors[head]
+    elif (entry := known.errors.get(head) or _our_errors().get(head)) is not None:
         try:
             decoded = decode_parameters(entry["inputs"], body)
             name = str(entry["name"])

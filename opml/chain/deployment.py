@@ -87,8 +87,8 @@ class Deployment:
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']!r}, {_FORMAT!r} expected")
             chain_id, block, contracts = content["chainId"], content["block"], content["contracts"]
-            if not isinstance(chain_id, int) or not isinstance(block, int):
-                raise ValueError("chainId and block must be integers")
+            if not all(isinstance(number, int) and number >= 0 for number in (chain_id, block)):
+                raise ValueError("chainId and block must be whole numbers")
             for name in (*CONTRACTS, GAME):
                 if not is_checksum_address(contracts[name]):
                     raise ValueError(f"{name} has no checksummed address")

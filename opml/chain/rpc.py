@@ -27,6 +27,7 @@ _KNOWN_ALREADY = (
     "already exists",
 )
 _STALE_NONCE = ("nonce too low", "nonce is too low", "invalid nonce", "replacement transaction underpriced")
+_NO_FUNDS = ("insufficient funds", "insufficient balance")
 _NO_PENDING = ("pending", "unknown block", "invalid block")
 
 
@@ -242,7 +243,12 @@ class RpcChain:
             return self._tried(method, message, where, "latest")
 
     def _gas_limit(self, message: Mapping[str, Any], where: str) -> int:
-        needed = int(self._on_pending("eth_estimateGas", message, where), 16)
+        try:
+            needed = int(self._on_pending("eth_estimateGas", message, where), 16)
+        except RpcError as error:
+            if not any(word in error.message.lower() for word in _NO_FUNDS):
+                raise
+            raise _not_sent(error, where, message["from"]) from None
         if needed > TX_GAS_CAP:
             raise ChainError(f"{where} needs {needed:,} gas, over {TX_GAS_CAP:,} (EIP-7825): split it")
         return min(TX_GAS_CAP, needed * 5 // 4 + 10_000)
@@ -287,7 +293,7 @@ class RpcChain:
             except RpcError as error:
                 stale = any(word in error.message.lower() for word in _STALE_NONCE)
                 if not stale or attempt == _RESENDS - 1:
-                    raise _not_sent(error, where, sender) from None
+                    raise _not_sent(error, where, sender.address) from None
         raise AssertionError("unreachable")
 
     def _broadcast(self, raw: bytes) -> None:
@@ -408,11 +414,11 @@ def _revert_data(error: RpcError) -> bytes | None:
     return b"" if error.code == 3 or "revert" in error.message.lower() else None
 
 
-def _not_sent(error: RpcError, where: str, sender: Signer) -> ChainError:
+def _not_sent(error: RpcError, where: str, sender: str) -> ChainError:
     text = error.message.lower()
-    if "insufficient funds" in text or "insufficient balance" in text:
+    if any(word in text for word in _NO_FUNDS):
         return ChainError(
-            f"{where} was not sent: {sender.address} can't pay value and gas ({error.message}): fund it"
+            f"{where} was not sent: {sender} can't pay value and gas ({error.message}): fund it"
         )
     return ChainError(f"{where} was not sent: {error.message} (code {error.code}): correct it and try again")
 

@@ -20,7 +20,7 @@ from opml.cli.options import (
     key_options,
     loop_options,
 )
-from opml.cli.units import plain
+from opml.cli.units import plain, short
 from opml.errors import ChainError
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ def command(
     chosen = engine.choose()
     gateway = chain.gateway(None if watch else key.signer(), loaded.id)
     gateway.model(loaded.id)
+    if not once:
+        who = "without a key" if watch else f"as 0x{gateway.account.hex()}"
+        click.echo(f"checking claims of model {short(loaded.id)} {who}; Ctrl-C ends it", err=True)
     workshop = Workshop(loaded, chosen)
     if watch:
         _watch(gateway, workshop, once, interval, as_json)

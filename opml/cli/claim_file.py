@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +49,6 @@ class ClaimFile:
     @property
     def tokens(self) -> tuple[int, ...]:
         return self.prompt + self.output
-
-    @staticmethod
-    def check_place(file: Path) -> None:
-        """`InputError` where a claim can't be written, so that it is known before the work."""
-        folder = file.parent
-        if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-            raise InputError(f"{file} can't be written: choose another place")
 
     def save(self, file: Path) -> None:
         """Write as JSON."""

@@ -7,7 +7,7 @@ import json
 import click
 
 from opml.cli.options import ChainOptions, chain_options, json_option
-from opml.cli.units import plain
+from opml.cli.units import columns, plain
 
 
 @click.command(
@@ -25,10 +25,5 @@ def command(chain: ChainOptions, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plain(rows), indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("request", "asked", "claim", "state", "final in", "games", "answer")
-    for row in rows:
-        table.add_row(*row.cells())
-    Console().print(table if rows else "no requests")
+    head = ("request", "asked", "claim", "state", "final in", "games", "answer")
+    click.echo(columns(head, [row.cells() for row in rows]) if rows else "no requests")

@@ -7,7 +7,12 @@ import json
 import click
 
 from opml.cli.options import ChainOptions, KeyOptions, chain_options, json_option, key_options
-from opml.cli.units import SECONDS, WEI, ether
+from opml.cli.units import Seconds, Wei, ether
+
+MOST_CLOCK = (1 << 20) - 1
+"""What the game contract takes (`contracts/GameCore.sol`): known before five contracts are paid for."""
+MOST_CEILING = 1000 * 10**9
+MOST_EXTRA = 10**24
 
 
 @click.command(
@@ -16,13 +21,35 @@ from opml.cli.units import SECONDS, WEI, ether
 )
 @chain_options
 @key_options
-@click.option("--window", type=SECONDS, default="1h", show_default=True, help="Time to challenge a claim in.")
-@click.option("--clock", type=SECONDS, default="1h", show_default=True, help="Time of each side in a game.")
+@click.option(
+    "--window",
+    type=Seconds(1, 2**32 - 1),
+    default="1h",
+    show_default=True,
+    help="Time to challenge a claim in.",
+)
+@click.option(
+    "--clock",
+    type=Seconds(1, MOST_CLOCK),
+    default="1h",
+    show_default=True,
+    help="Time of each side in a game.",
+)
 @click.option("--fanout", type=click.IntRange(1, 8), default=5, show_default=True, help="Levels a reveal.")
-@click.option("--ceiling", type=WEI, default="20gwei", show_default=True, help="Base fee that bonds cover.")
+@click.option(
+    "--ceiling",
+    type=Wei(1, MOST_CEILING),
+    default="20gwei",
+    show_default=True,
+    help="Base fee that bonds cover.",
+)
 @click.option("--challengers", type=click.IntRange(1, 255), default=4, show_default=True, help="Repaid.")
-@click.option("--incentive", type=WEI, default="0.001ether", show_default=True, help="Reward beyond gas.")
-@click.option("--margin", type=WEI, default="0.001ether", show_default=True, help="Loss beyond gas.")
+@click.option(
+    "--incentive", type=Wei(0, MOST_EXTRA), default="0.001ether", show_default=True, help="Reward beyond gas."
+)
+@click.option(
+    "--margin", type=Wei(0, MOST_EXTRA), default="0.001ether", show_default=True, help="Loss beyond gas."
+)
 @json_option
 def command(
     chain: ChainOptions,
@@ -42,6 +69,7 @@ def command(
     """
     from opml.chain.adapter import Receipt
     from opml.chain.deployment import deploy
+    from opml.cli.options import require_writable
     from opml.dispute.types import Terms
 
     terms = Terms(
@@ -61,6 +89,7 @@ def command(
         if not as_json:
             click.echo(f"{name:14} {receipt.contract}  {receipt.gas_used:>9,} gas")
 
+    require_writable(chain.deployment)
     made = deploy(chain.connect(), key.signer(), terms, report)
     made.save(chain.deployment)
     if as_json:

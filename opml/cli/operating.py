@@ -31,6 +31,7 @@ def operate(
 
     A chain that can't be reached is waited for; with `once` its `ChainError` is raised.
     """
+    acted = 0
     while True:
         try:
             sent = player.act()
@@ -41,8 +42,11 @@ def operate(
                 raise
             tell(f"{problem}; trying again in {interval:.0f} s")
             sent = 0
+        acted += sent
         if not sent:
             if once:
+                if not acted:
+                    tell("there was nothing to do")
                 return
             sleep(interval)
 

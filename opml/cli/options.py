@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from opml.errors import InputError
+
 if TYPE_CHECKING:
     from opml.chain.adapter import Signer
     from opml.chain.gateway import ChainGateway
@@ -124,6 +126,13 @@ def chain_options(function: Command) -> Command:
     return wrapped
 
 
+def require_writable(file: Path) -> None:
+    """`InputError` where a file can't be written, so that it is known before the work that it is for."""
+    folder = file.parent
+    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+        raise InputError(f"{file} can't be written: choose another place")
+
+
 def key_options(function: Command) -> Command:
     """Adds the options of a key; the command gets them as `key: KeyOptions`."""
 
@@ -200,4 +209,5 @@ __all__ = [
     "json_option",
     "key_options",
     "loop_options",
+    "require_writable",
 ]

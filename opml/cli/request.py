@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from opml.cli.options import FILE, ChainOptions, KeyOptions, chain_options, json_option, key_options
-from opml.cli.units import SECONDS, WEI, ether, harmless, plain
+from opml.cli.units import ADDRESS, SECONDS, WEI, ether, harmless, plain
 
 
 @click.command(
@@ -22,7 +22,9 @@ from opml.cli.units import SECONDS, WEI, ether, harmless, plain
 @click.option("--model", "file", type=FILE, help="The model's file; the demo's by default.")
 @click.option("--limit", type=click.IntRange(1), help="Most positions of the model, as it was registered.")
 @click.option("--raw", is_flag=True, help="Without the chat template of the file.")
-@click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="At most.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1, 2**32 - 1), default=64, show_default=True, help="At most."
+)
 @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
@@ -30,8 +32,8 @@ from opml.cli.units import SECONDS, WEI, ether, harmless, plain
 @click.option(
     "--deadline", type=SECONDS, default="1h", show_default=True, help="Time for claims to be posted."
 )
-@click.option("--callback", help="Contract whose onAnswer is called with the answer.")
-@click.option("--callback-gas", type=click.IntRange(0), default=0, help="Gas promised to it.")
+@click.option("--callback", type=ADDRESS, help="Contract whose onAnswer is called with the answer.")
+@click.option("--callback-gas", type=click.IntRange(0, 2**32 - 1), default=0, help="Gas promised to it.")
 @click.option("--wait", is_flag=True, help="Wait for the final answer and print it.")
 @chain_options
 @key_options
@@ -47,7 +49,7 @@ def command(
     seed: int,
     fee: int,
     deadline: int,
-    callback: str | None,
+    callback: bytes | None,
     callback_gas: int,
     wait: bool,
     chain: ChainOptions,
@@ -55,7 +57,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask a question on chain; prints the request's id."""
-    from opml.chain.decode import address_bytes
     from opml.chain.gateway import Order
     from opml.cli.engines import pack_params, params_of
     from opml.cli.model_file import fetch
@@ -65,6 +66,7 @@ def command(
     loaded = load_model(file or fetch(), limit)
     tokens = loaded.encode_prompt(prompt, raw=raw)
     gateway = chain.gateway(key.signer())
+    gateway.model(loaded.id)
     now, _ = gateway.now()
     order = Order(
         nonce=secrets.randbits(64),
@@ -72,7 +74,7 @@ def command(
         params=pack_params(params_of(temperature, min_p, seed)),
         max_output=max_tokens,
         deadline=now + deadline,
-        callback=address_bytes(callback) if callback else bytes(20),
+        callback=callback or bytes(20),
         callback_gas=callback_gas,
         fee=fee,
     )

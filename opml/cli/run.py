@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, EngineOptions, engine_options, json_option
+from opml.cli.options import FILE, EngineOptions, engine_options, json_option, require_writable
 from opml.cli.units import harmless
 
 
@@ -59,9 +59,7 @@ def command(
     if sidecar and claim is None:
         raise click.UsageError("--sidecar goes with --claim FILE")
     if claim is not None:
-        from opml.cli.claim_file import ClaimFile
-
-        ClaimFile.check_place(claim)
+        require_writable(claim)
     words = params_of(temperature, min_p, seed)
     chosen = engine.choose()
     loaded = load_model(model, limit)

@@ -17,6 +17,7 @@ from opml.cli.options import (
     key_options,
     loop_options,
 )
+from opml.cli.units import short
 
 
 @click.command(
@@ -54,6 +55,11 @@ def command(
     chosen = engine.choose()
     gateway = chain.gateway(key.signer(), loaded.id)
     gateway.model(loaded.id)
+    if not once:
+        click.echo(
+            f"answering requests for model {short(loaded.id)} as 0x{gateway.account.hex()}; Ctrl-C ends it",
+            err=True,
+        )
     workshop = Workshop(loaded, chosen)
     player = Submitter(gateway, workshop.own_of, workshop.answer, report(as_json))
     operate(player, once=once, interval=interval, tell=lambda text: click.echo(text, err=True))

@@ -67,6 +67,11 @@ def test_chain_that_is_away_ends_a_single_pass() -> None:
         loop(ScriptedPlayer(ChainError("no RPC answered")), once=True)
 
 
+def test_single_pass_without_work_says_so() -> None:
+    assert loop(ScriptedPlayer(0), once=True)[1] == ["there was nothing to do"]
+    assert loop(ScriptedPlayer(2, 0), once=True)[1] == []
+
+
 def test_other_errors_are_not_swallowed() -> None:
     with pytest.raises(InputError):
         loop(ScriptedPlayer(InputError("no key")), once=False)

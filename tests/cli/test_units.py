@@ -7,7 +7,20 @@ import json
 import click
 import pytest
 
-from opml.cli.units import DIGEST, SECONDS, WEI, duration, ether, plain, short
+from opml.cli.units import (
+    ADDRESS,
+    HASH_START,
+    SECONDS,
+    WEI,
+    Seconds,
+    Wei,
+    columns,
+    duration,
+    ether,
+    harmless,
+    plain,
+    short,
+)
 from opml.dispute.types import Phase, Terms
 
 
@@ -43,11 +56,42 @@ def test_other_duration_is_refused(text: str) -> None:
         SECONDS.convert(text, None, None)
 
 
-def test_digest_is_32_bytes_of_hex() -> None:
-    assert DIGEST.convert("0x" + "ab" * 32, None, None) == b"\xab" * 32
-    for text in ("", "0x12", "zz" * 32):
+@pytest.mark.parametrize("text", ["1e999999", "1e28", "1001gwei", "0"])
+def test_amount_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Wei(1, 1000 * 10**9).convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["0s", "13d", "9" * 5000])
+def test_duration_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="out of range"):
+        Seconds(1, 12 * 86_400).convert(text, None, None)
+
+
+def test_start_of_a_hash_is_taken_as_lists_show_it() -> None:
+    for text in ("0xAB12…", "ab12", "0xab12"):
+        assert HASH_START.convert(text, None, None) == "ab12"
+    for text in ("", "0x", "zz", "a" * 65):
         with pytest.raises(click.BadParameter):
-            DIGEST.convert(text, None, None)
+            HASH_START.convert(text, None, None)
+
+
+def test_address_is_20_bytes_of_hex_with_its_checksum() -> None:
+    address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+    assert ADDRESS.convert(address, None, None) == bytes.fromhex(address[2:])
+    for text in ("", "0x12", "zz" * 20, address.replace("C51", "c51")):
+        with pytest.raises(click.BadParameter):
+            ADDRESS.convert(text, None, None)
+
+
+def test_columns_are_aligned_and_the_last_is_free() -> None:
+    lines = columns(("a", "where"), [("long", "x" * 300), ("b", "")]).splitlines()
+    assert [line.index(word) for line, word in zip(lines, ("where", "xxx"), strict=False)] == [6, 6]
+    assert lines[2] == "b"
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    assert harmless("å\n\t👩\u200d🚀\x1b[2J\r\u2028") == "å\n\t👩\u200d🚀" + r"\x1b[2J\r\u2028"
 
 
 @pytest.mark.parametrize(
