@@ -46,7 +46,7 @@ library GameGas {
     /// @dev A byte of calldata at EIP-7623's floor.
     uint256 internal constant BYTE = 40;
     /// @dev A schedule entry, where the program is read.
-    uint256 internal constant ENTRY = 150;
+    uint256 internal constant ENTRY = 155;
 
     /// @dev A transaction at that floor, apart from data: of a leaf, and of one that sends the claim or a word more.
     uint256 internal constant FLOOR = 27_500;

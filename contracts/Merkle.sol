@@ -69,7 +69,7 @@ library Merkle {
     function leaves(uint256 tag, bytes calldata data, uint256 size, uint256 height) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
             // Behind the row of hashes: the tag, and the bytes of a leaf.
-            let row := mload(0x40)
+            let row := add(mload(0x40), 0x20)
             let buffer := add(row, shl(5, shl(height, 1)))
             mstore8(buffer, tag)
             let to := row
@@ -119,28 +119,35 @@ library Merkle {
         uint256 count = nodes.length;
         if (count == 0 || count & (count - 1) != 0) revert NotAPowerOfTwo(count);
         assembly ("memory-safe") {
-            calldatacopy(mload(0x40), nodes.offset, shl(5, count))
+            calldatacopy(add(mload(0x40), 0x20), nodes.offset, shl(5, count))
         }
         return foldRow(tag, count);
     }
 
-    /// @dev The root over the 2^a nodes that lie behind the free memory pointer, in order.
+    /// @dev The root over the 2^a nodes that lie a word behind the free memory pointer, in order.
     function foldRow(uint256 tag, uint256 count) private pure returns (bytes32 hash) {
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(0x00, tag)
-            // One level a round: pair i of the row becomes word i of the next row, in place.
-            for {} gt(count, 1) { count := shr(1, count) } {
-                let end := add(free, shl(5, count))
-                let to := free
-                for { let at := free } lt(at, end) { at := add(at, 0x40) } {
-                    mcopy(0x20, at, 0x40)
-                    mstore(to, keccak256(0x1f, 0x41))
-                    to := add(to, 0x20)
+            let row := add(mload(0x40), 0x20)
+            // One level a round: pair i of the row becomes word i of the next row, in place. The tag goes to the byte before a
+            // pair, which belongs to nothing, or to the pair before.
+            for {} gt(count, 2) { count := shr(1, count) } {
+                let at := sub(row, 1)
+                let end := add(at, shl(5, count))
+                let to := row
+                for {} lt(at, end) { at := add(at, 0x80) } {
+                    mstore8(at, tag)
+                    mstore(to, keccak256(at, 0x41))
+                    let second := add(at, 0x40)
+                    mstore8(second, tag)
+                    mstore(add(to, 0x20), keccak256(second, 0x41))
+                    to := add(to, 0x40)
                 }
             }
-            hash := mload(free)
-            mstore(0x40, free)
+            hash := mload(row)
+            if eq(count, 2) {
+                mstore8(sub(row, 1), tag)
+                hash := keccak256(sub(row, 1), 0x41)
+            }
         }
     }
 }

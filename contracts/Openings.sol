@@ -399,14 +399,13 @@ library Openings {
         assembly ("memory-safe") {
             let free := mload(0x40)
             mstore(0x00, tag)
-            for {} depth { depth := sub(depth, 1) } {
+            for { let end := add(next, shl(5, depth)) } lt(next, end) { next := add(next, 0x20) } {
                 // The node goes to 0x20 if it is a left child, else to 0x40; its sibling to the other.
                 let side := shl(5, and(index, 1))
                 mstore(add(0x20, side), node)
                 mstore(sub(0x40, side), calldataload(next))
                 node := keccak256(0x1f, 0x41)
                 index := shr(1, index)
-                next := add(next, 0x20)
             }
             mstore(0x40, free)
         }

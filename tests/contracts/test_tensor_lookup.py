@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
 import pytest
 
+from opml.dispute import ledger
 from opml.dispute.cursor import WHOLE_BYTES
 from opml.dispute.totals import Dissection
 from opml.vm.commitment import Tag, leaf_hash
@@ -40,6 +44,42 @@ def test_a_lookup_says_of_every_tensor_what_the_layout_says(rules: Deployed, lay
             if dissected:
                 states = len(cuts.chunks) * cuts.state_bytes
                 assert rules.call("statesBytes", at, 1, bytes(32)) == (states, entries)
+
+
+def two_blocks(schedule: Sequence[int]) -> bytes:
+    """A program, which nobody validated, of two blocks with one committed instruction of 64 elements each."""
+    body = struct.pack(">HH", 4, 0) + struct.pack(">H10B3I", *[0] * 11, 1, 64, 0)
+    at, length = 40 + len(schedule), 40 + len(schedule) + 2 * len(body)
+    header = b"opml" + struct.pack(">2BH4B2I", 1, 2, len(schedule), 0, 0, 0, 0, 8, length)
+    rows = [struct.pack(">IHH2B", at + n * len(body), 1, 1, 0, 0) for n in range(2)]
+    return header + b"".join(rows) + bytes(schedule) + body * 2
+
+
+SCHEDULES: Mapping[str, Callable[[int], int]] = {
+    "one block": lambda i: 0,
+    "layers after an embedding": lambda i: int(i > 0),
+    "alternating": lambda i: i & 1,
+    "one of eight": lambda i: int(i % 8 == 7),
+    "one of nine": lambda i: int(i % 9 == 8),
+}
+
+
+@pytest.mark.parametrize("entries", [1, 7, 8, 9, 31, 64, 1024])
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_lookup_is_right_and_within_its_figure_an_entry_in_any_schedule(
+    rules: Deployed, kind: str, entries: int
+) -> None:
+    schedule = [SCHEDULES[kind](i) for i in range(entries)]
+    first = rules.data_contract(two_blocks(schedule[:1]))
+    rules.call("tree", (first, 0, 0))
+    least = rules.gas
+    program = rules.data_contract(two_blocks(schedule))
+    for ordinal in {0, *range(max(0, entries - 17), entries)}:
+        assert rules.call("tree", (program, ordinal, 0)) == (0, 1, True, entries)
+        assert rules.gas - least <= ledger.ENTRY * entries
+    with pytest.raises(Reverted) as refused:
+        rules.call("tree", (program, entries, 0))
+    assert refused.value.selector == selector("NoOrdinal(uint256,uint256)")
 
 
 def test_an_ordinal_beyond_the_program_is_refused(rules: Deployed) -> None:
