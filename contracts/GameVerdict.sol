@@ -53,7 +53,7 @@ abstract contract GameVerdict is GameCore {
         _checkTraceRoot(claim, traceRoot);
 
         Target memory target = GameState.unpackTarget(g.word);
-        (StepContext memory context, Sizes memory s) = _context(claim, request, traceRoot);
+        (StepContext memory context, Sizes memory s) = _context(claim, request, d, traceRoot);
         uint256 computed = verifier.step(
             context,
             StepTarget({
@@ -93,7 +93,7 @@ abstract contract GameVerdict is GameCore {
     ) external override {
         (bytes32 id, Game memory g, Docket memory d) = _enterProof(key, claim, request);
         _checkTraceRoot(claim, traceRoot);
-        (StepContext memory context, Sizes memory s) = _context(claim, request, traceRoot);
+        (StepContext memory context, Sizes memory s) = _context(claim, request, d, traceRoot);
         if (!verifier.tokenProof(context, j, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
@@ -119,7 +119,8 @@ abstract contract GameVerdict is GameCore {
         _checkBytes(claim.answerHash, answer);
         _checkBytes(claim.lengthsHash, lengths);
         // No part of this proof is under the trace root.
-        (StepContext memory context, Sizes memory s) = _context(claim, request, bytes32(0));
+        (StepContext memory context, Sizes memory s) = _context(claim, request, d, bytes32(0));
+        (context.vocabularyRoot, context.vocabularySize) = registry.vocabularyOf(request.modelId);
         if (!verifier.pieceProof(context, j, answer, lengths, witness)) revert NotFraud(j);
 
         if (d.rejectedAt != 0) {
@@ -224,13 +225,14 @@ abstract contract GameVerdict is GameCore {
         _checkRequest(claim, request);
     }
 
-    function _context(Claim calldata claim, Request calldata request, bytes32 traceRoot)
+    /// @dev What a proof is checked against, the vocabulary aside, which only answers' pieces need.
+    function _context(Claim calldata claim, Request calldata request, Docket memory d, bytes32 traceRoot)
         private
         view
         returns (StepContext memory context, Sizes memory s)
     {
-        (context.program, context.weightsRoot, context.vocabularyRoot, context.vocabularySize, s) =
-            registry.rootsOf(request.modelId);
+        context.program = _program(d);
+        (context.weightsRoot, s) = registry.weightsOf(request.modelId, context.program);
         context.traceRoot = traceRoot;
         context.promptRoot = request.promptRoot;
         context.promptLength = request.promptLength;

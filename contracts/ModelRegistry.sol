@@ -133,15 +133,13 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function rootsOf(bytes32 modelId)
-        external
-        view
-        override
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, uint32 vocabularySize, Sizes memory)
-    {
-        Model storage m = models[modelId];
-        program = _programOf(modelId);
-        return (program, m.weightsRoot, m.vocabularyRoot, m.vocabularySize, programSizes[program]);
+    function weightsOf(bytes32 modelId, address program) external view override returns (bytes32, Sizes memory) {
+        return (models[modelId].weightsRoot, programSizes[program]);
+    }
+
+    /// @inheritdoc IModelRegistry
+    function vocabularyOf(bytes32 modelId) external view override returns (bytes32 root, uint32 size) {
+        return (models[modelId].vocabularyRoot, models[modelId].vocabularySize);
     }
 
     /// @inheritdoc IModelRegistry

@@ -80,11 +80,11 @@ interface IModelRegistry {
     /// What a bond is sized by.
     function sizesOf(bytes32 modelId) external view returns (address program, Sizes memory);
 
-    /// What a step is checked against, and what its bonds were sized by.
-    function rootsOf(bytes32 modelId)
-        external
-        view
-        returns (address program, bytes32 weightsRoot, bytes32 vocabularyRoot, uint32 vocabularySize, Sizes memory);
+    /// What a step of a registered model is checked against beside its program, and what its bonds were sized by.
+    function weightsOf(bytes32 modelId, address program) external view returns (bytes32 weightsRoot, Sizes memory);
+
+    /// What an answer's pieces are checked against.
+    function vocabularyOf(bytes32 modelId) external view returns (bytes32 root, uint32 size);
 
     /// Whether the token ends an output of the model.
     function isEndToken(bytes32 modelId, uint32 token) external view returns (bool);

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 /// What a step is checked against: everything comes from storage or from structs whose hash is stored, nothing from the prover.
 /// @param program address of the data contract whose code is `0x00 ‖ program`
+/// @param vocabularyRoot, vocabularySize only read by `pieceProof`
 /// @param params word i (u32) is bits `32·(7 − i) …`, word 0 on top
 struct StepContext {
     address program;

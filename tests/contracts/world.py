@@ -417,7 +417,7 @@ class Posted:
         return [*head, 1, self.answer, self.lengths, witness]
 
     def context_hash(self) -> bytes:
-        """Hash of the `StepContext` that a verifier must be given."""
+        """Hash of the `StepContext` that a verifier must be given for a step, which needs no vocabulary."""
         world, claim, request = self.world, self.claim, self.request
         program = world.call(world.registry, "model", world.model.id)["program"]
         return keccak256(
@@ -435,8 +435,8 @@ class Posted:
                 [
                     program,
                     world.model.weights_root,
-                    world.model.vocabulary_root,
-                    world.model.vocabulary_size,
+                    bytes(32),
+                    0,
                     world.own.trace_root,
                     request.prompt_root,
                     request.prompt_length,
