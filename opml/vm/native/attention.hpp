@@ -44,7 +44,7 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
       for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
         for (int p = 0; p < P; ++p)
-          acc[i * P + p] = Lane::fma(key[p], set.factors[i][k], acc[i * P + p]);
+          acc[i * P + p].add_product(key[p], set.factors[i][k]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows * P; ++i) total[i] = Lane::add(total[i], acc[i]);
@@ -55,16 +55,17 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
     for (int p = 0; p < P; ++p) total[i * P + p].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * p);
 }
 
-// AVX2 has registers for half the tile where rows are many.
+// Registers hold half a tile where rows are many.
+template <Arithmetic A>
 #if defined(__AVX2__) && !defined(__AVX512F__)
-inline constexpr bool kFewRegisters = true;
+inline constexpr bool kFewRegisters = A::hardware;
 #else
 inline constexpr bool kFewRegisters = false;
 #endif
 
 template <Arithmetic A, Format F, int P>
 void score_set(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
-  if constexpr (kFewRegisters && P == 2) {
+  if constexpr (kFewRegisters<A> && P == 2) {
     if (set.rows > 2) {
       score_set<A, F, 1>(task, set, keys, raw);
       return score_set<A, F, 1>(task, set, keys + task.row_elements * 16 * format_bytes(F), raw + 16);
@@ -128,7 +129,7 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
     for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c)
-        acc[i * C + c] = Lane::fma(value[c], set.factors[i][k], acc[i * C + c]);
+        acc[i * C + c].add_product(value[c], set.factors[i][k]);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
@@ -139,7 +140,7 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
 template <Arithmetic A, Format F, int C>
 void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, const uint8_t* later,
                uint32_t* raw) {
-  if constexpr (kFewRegisters && C == 2) {
+  if constexpr (kFewRegisters<A> && C == 2) {
     if (set.rows > 2) {
       value_set<A, F, 1>(task, set, k, end, column, later, raw);
       return value_set<A, F, 1>(task, set, k, end, column + 16, later + 16 * format_bytes(F) * (end - k), raw + 16);
@@ -165,7 +166,7 @@ void value_format(const ValueTask& task) {
     for (uint32_t s = 0; s < task.n_sets; ++s) {
       const WindowSet& set = task.sets[s];
       uint32_t c = task.first_column;
-      for (; !kFewRegisters && c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
+      for (; !kFewRegisters<A> && c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
       for (; c + 32 <= task.last_column; c += 32, later += 2 * share) value_set<A, F, 2>(task, set, k, end, c, later, raw + c);
       for (; c < task.last_column; c += 16, later += share) value_set<A, F, 1>(task, set, k, end, c, later, raw + c);
       raw += set.rows * task.raw_stride;
@@ -235,30 +236,28 @@ uint32_t row_max(const uint32_t* words, uint64_t n) {
   return word ^ (most < 0 ? soft::kMagnitude : 0);
 }
 
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
 inline void soft_exp_rows(const ExpTask& task) {
   namespace w = soft_words;
-  const auto c = [&](int i) { return _mm512_set1_epi32(static_cast<int>(task.constants[i])); };
-  const auto key = [](__m512i x) {
-    return _mm512_xor_si512(x, _mm512_and_si512(_mm512_srai_epi32(x, 31), _mm512_set1_epi32(soft::kMagnitude)));
-  };
-  const __m512i most = _mm512_set1_epi32(static_cast<int>(task.most));
-  const __m512i halve = _mm512_and_si512(c(13), _mm512_set1_epi32(31)), shift = _mm512_and_si512(c(14), _mm512_set1_epi32(31));
-  for (uint64_t i = 0; i < task.n; i += 16) {
-    const auto lanes = static_cast<__mmask16>(task.n - i < 16 ? (1 << (task.n - i)) - 1 : 0xFFFF);
-    const __m512i difference = w::sub(_mm512_maskz_loadu_epi32(lanes, task.in + i), most);
-    __m512i x = _mm512_mask_mov_epi32(difference, _mm512_cmplt_epi32_mask(key(difference), key(c(0))), c(0));
-    x = _mm512_mask_mov_epi32(x, _mm512_cmpgt_epi32_mask(key(x), key(c(1))), c(1));
-    const __m512i magnitude = _mm512_and_si512(difference, _mm512_set1_epi32(soft::kMagnitude));
-    const __mmask16 nan = _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(soft::kInf));
-    x = _mm512_mask_mov_epi32(x, nan, _mm512_set1_epi32(soft::kNan));
-    const __m512i shifted = w::fma(x, c(2), c(3)), n = w::sub(shifted, c(3));
-    const __m512i y = w::fma(n, c(4), w::fma(n, c(5), x));
-    __m512i p = c(6);
+  using V = LaneVector;
+  const auto c = [&](int i) { return V::all(task.constants[i]); };
+  const V most = V::all(task.most), low_key = c(0).key(), high_key = c(1).key();
+  for (uint64_t i = 0; i < task.n; i += V::width) {
+    alignas(64) uint32_t words[V::width] = {};
+    const uint64_t count = task.n - i < V::width ? task.n - i : V::width;
+    std::memcpy(words, task.in + i, count * sizeof(uint32_t));
+    const V difference = w::sub(V::load(words), most);
+    V x = V::sel(V::above(low_key, difference.key()), c(0), difference);
+    x = V::sel(V::above(x.key(), high_key), c(1), x);
+    x = V::sel(V::above(V::abs(difference), V::all(soft::kInf)), V::all(soft::kNan), x);
+    const V shifted = w::fma(x, c(2), c(3)), n = w::sub(shifted, c(3));
+    const V y = w::fma(n, c(4), w::fma(n, c(5), x));
+    V p = c(6);
     for (int j = 7; j <= 12; ++j) p = w::fma(p, y, c(j));
-    const __m512i half = _mm512_srav_epi32(shifted, halve);
-    p = _mm512_add_epi32(p, _mm512_sllv_epi32(_mm512_sub_epi32(shifted, half), shift));
-    _mm512_mask_storeu_epi32(task.out + i, lanes, w::mul(p, _mm512_sllv_epi32(half, shift)));
+    const V half = V::sar(shifted, c(13));
+    p = V::iadd(p, V::shl(V::isub(shifted, half), c(14)));
+    w::mul(p, V::shl(half, c(14))).store(words);
+    std::memcpy(task.out + i, words, count * sizeof(uint32_t));
   }
 }
 #endif
@@ -267,7 +266,7 @@ inline void soft_exp_rows(const ExpTask& task) {
 // integers are made of floats, and at the end. The bounds that x is clamped to are no NaNs.
 template <Arithmetic A>
 void exp_rows(const ExpTask& task) {
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
   if constexpr (!A::hardware) return soft_exp_rows(task);
 #endif
   const auto c = [&](int i) { return A::load(task.constants[i]); };

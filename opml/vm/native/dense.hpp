@@ -29,7 +29,7 @@ void dense_tile(const uint8_t* packed, uint32_t length, const uint32_t* const* x
 #pragma GCC unroll 8
       for (int t = 0; t < T; ++t)
 #pragma GCC unroll 8
-        for (int i = 0; i < R; ++i) acc[i][t] = Rows::fma(w[i], x[t][k], acc[i][t]);
+        for (int i = 0; i < R; ++i) acc[i][t].add_product(w[i], x[t][k]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i)

@@ -34,6 +34,8 @@ struct LaneVector {
   static L fma(L a, L b, L c) { return of(_mm512_fmadd_ps(a.f(), b.f(), c.f())); }
   static L neg(L a) { return {_mm512_xor_si512(a.v, all(soft::kSign).v)}; }
   static L abs(L a) { return {_mm512_and_si512(a.v, all(soft::kMagnitude).v)}; }
+  // The order of IEEE 754 minimum and maximum is that of these keys (docs/spec.md#34-one-element, max).
+  L key() const { return xor_(*this, {_mm512_srli_epi32(_mm512_srai_epi32(v, 31), 1)}); }
   // Range orders zeros as minimum and maximum do (4: the sign is that of the result chosen).
   static L min(L a, L b) {
     const __mmask16 nan = _mm512_cmp_ps_mask(a.f(), b.f(), _CMP_UNORD_Q);
@@ -46,6 +48,7 @@ struct LaneVector {
   static L lt(L a, L b) { return truth(_mm512_cmp_ps_mask(a.f(), b.f(), _CMP_LT_OQ)); }
   static L le(L a, L b) { return truth(_mm512_cmp_ps_mask(a.f(), b.f(), _CMP_LE_OQ)); }
   static L eq(L a, L b) { return truth(_mm512_cmp_ps_mask(a.f(), b.f(), _CMP_EQ_OQ)); }
+  static L above(L a, L b) { return {_mm512_maskz_set1_epi32(_mm512_cmpgt_epi32_mask(a.v, b.v), 1)}; }  // of integers
   static L i2f(L a) { return of(_mm512_cvtepi32_ps(a.v)); }
   static L f2i(L a) {  // what does not fit comes out as INT32_MIN
     const __mmask16 above = _mm512_cmp_ps_mask(a.f(), _mm512_set1_ps(0x1p31f), _CMP_GE_OQ);
@@ -93,7 +96,6 @@ struct LaneVector {
   static L fma(L a, L b, L c) { return of(_mm256_fmadd_ps(a.f(), b.f(), c.f())); }
   static L neg(L a) { return xor_(a, all(soft::kSign)); }
   static L abs(L a) { return and_(a, all(soft::kMagnitude)); }
-  // The order of IEEE 754 minimum and maximum is that of these keys (docs/spec.md#34-one-element, max).
   L key() const { return xor_(*this, {_mm256_srli_epi32(_mm256_srai_epi32(v, 31), 1)}); }
   static L unless_nan(L a, L b, L x) { return choose(of(_mm256_cmp_ps(a.f(), b.f(), _CMP_UNORD_Q)).v, all(soft::kNan), x); }
   static L min(L a, L b) { return unless_nan(a, b, choose(_mm256_cmpgt_epi32(a.key().v, b.key().v), b, a)); }
@@ -101,6 +103,7 @@ struct LaneVector {
   static L lt(L a, L b) { return truth(_mm256_cmp_ps(a.f(), b.f(), _CMP_LT_OQ)); }
   static L le(L a, L b) { return truth(_mm256_cmp_ps(a.f(), b.f(), _CMP_LE_OQ)); }
   static L eq(L a, L b) { return truth(_mm256_cmp_ps(a.f(), b.f(), _CMP_EQ_OQ)); }
+  static L above(L a, L b) { return {_mm256_cmpgt_epi32(a.v, b.v)}; }
   static L i2f(L a) { return of(_mm256_cvtepi32_ps(a.v)); }
   static L f2i(L a) {
     const L above = of(_mm256_cmp_ps(a.f(), _mm256_set1_ps(0x1p31f), _CMP_GE_OQ));

@@ -52,12 +52,11 @@ void qdot_tile(const uint8_t* group, uint64_t apart, uint32_t units, const Activ
         const Rows scale = Rows::from_f16(floats + p.scales);
 #pragma GCC unroll 16
         for (int t = 0; t < T; ++t)
-          acc[g * T + t] =
-              Rows::fma(rows_from<A>(dots[g * T + t]), Rows::mul(scale, word_at(x[t].scales, unit)), acc[g * T + t]);
+          acc[g * T + t].add_product(rows_from<A>(dots[g * T + t]), Rows::mul(scale, word_at(x[t].scales, unit)));
         if constexpr (p.minima != 0) {
           const Rows minimum = Rows::from_f16(floats + p.minima);
 #pragma GCC unroll 16
-          for (int t = 0; t < T; ++t) acc[g * T + t] = Rows::fma(minimum, x[t].products[unit], acc[g * T + t]);
+          for (int t = 0; t < T; ++t) acc[g * T + t].add_product(minimum, x[t].products[unit]);
         }
       }
       group += p.bytes;

@@ -70,6 +70,11 @@ struct Rows16 {
     for (int i = 0; i < 16; ++i) z.v[i] = A::fma(a.v[i], A::load(b), c.v[i]);
     return z;
   }
+  // Adds a * b.
+  template <class B>
+  void add_product(const Rows16& a, const B& b) {
+    *this = fma(a, b, *this);
+  }
   void store(uint32_t* z) const {
     for (int i = 0; i < 16; ++i) z[i] = A::store(v[i]);
   }
@@ -119,6 +124,10 @@ struct Rows16<HardFloat> {
     const V x = V::spread(b);
     return each([&](int i) { return V::fma(a.v[i], x, c.v[i]); });
   }
+  template <class B>
+  void add_product(const Rows16& a, const B& b) {
+    *this = fma(a, b, *this);
+  }
   void store(uint32_t* z) const {
 #pragma GCC unroll 4
     for (int i = 0; i < parts; ++i) v[i].store(z + V::width * i);
@@ -126,53 +135,61 @@ struct Rows16<HardFloat> {
 };
 #endif
 
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
 // Set where a stored lane was lost: the task is then done again with PlainSoftFloat.
 inline thread_local bool lanes_lost = false;
 
 template <>
 struct Rows16<SoftFloat> {
-  SoftLanes low, high;
+  static constexpr int parts = 16 / Longs::lanes;
+  SoftLanes v[parts];
 
-  static __m512i wide(__m256i x) { return _mm512_cvtepu32_epi64(x); }
-  static Rows16 zero() { return {SoftLanes::zero(), SoftLanes::zero()}; }
+  template <class Each>
+  [[gnu::always_inline]] static Rows16 each(Each one) {
+    Rows16 z;
+#pragma GCC unroll 2
+    for (int i = 0; i < parts; ++i) z.v[i] = one(i);
+    return z;
+  }
+  static Rows16 zero() {
+    return each([](int) { return SoftLanes::zero(); });
+  }
   static Rows16 from_f16(const uint8_t* p) {
-    const auto* h = reinterpret_cast<const __m128i*>(p);
-    return {SoftLanes::from_half(_mm512_cvtepu16_epi64(_mm_loadu_si128(h))),
-            SoftLanes::from_half(_mm512_cvtepu16_epi64(_mm_loadu_si128(h + 1)))};
+    return each([=](int i) { return SoftLanes::from_half(Longs::of_u16(p + 2 * Longs::lanes * i)); });
   }
   static Rows16 from_bf16(const uint8_t* p) {
-    const auto* h = reinterpret_cast<const __m128i*>(p);
-    return {SoftLanes::from_bits(_mm512_slli_epi64(_mm512_cvtepu16_epi64(_mm_loadu_si128(h)), 16)),
-            SoftLanes::from_bits(_mm512_slli_epi64(_mm512_cvtepu16_epi64(_mm_loadu_si128(h + 1)), 16))};
+    return each([=](int i) { return SoftLanes::from_bits(Longs::of_u16(p + 2 * Longs::lanes * i).template up<16>()); });
   }
   static Rows16 from_f32(const uint8_t* p) {
-    const auto* f = reinterpret_cast<const __m256i*>(p);
-    return {SoftLanes::from_bits(wide(_mm256_loadu_si256(f))), SoftLanes::from_bits(wide(_mm256_loadu_si256(f + 1)))};
+    return each([=](int i) { return SoftLanes::from_bits(Longs::of_u32(p + 4 * Longs::lanes * i)); });
   }
   static Rows16 from_i32(const int32_t* x) {  // at most 2^24
-    const auto* i = reinterpret_cast<const __m256i*>(x);
-    return {SoftLanes::from_integers(_mm512_cvtepi32_epi64(_mm256_loadu_si256(i))),
-            SoftLanes::from_integers(_mm512_cvtepi32_epi64(_mm256_loadu_si256(i + 1)))};
+    return each([=](int i) { return SoftLanes::from_integers(Longs::of_i32(x + Longs::lanes * i)); });
   }
   static Rows16 mul(const Rows16& a, uint32_t b) {
     const SoftLanes x = SoftLanes::spread(b);
-    return {SoftLanes::mul(a.low, x), SoftLanes::mul(a.high, x)};
+    return each([&](int i) { return SoftLanes::mul(a.v[i], x); });
   }
   static Rows16 add(const Rows16& a, const Rows16& b) {
-    return {SoftLanes::add(a.low, b.low), SoftLanes::add(a.high, b.high)};
+    return each([&](int i) { return SoftLanes::add(a.v[i], b.v[i]); });
   }
-  static Rows16 fma(const Rows16& a, const Rows16& b, const Rows16& c) {
-    return {SoftLanes::fma(a.low, b.low, c.low), SoftLanes::fma(a.high, b.high, c.high)};
+  void add_product(const Rows16& a, const Rows16& b) {
+#pragma GCC unroll 2
+    for (int i = 0; i < parts; ++i) v[i] = SoftLanes::fma(a.v[i], b.v[i], v[i]);  // in place: a copy takes long
   }
-  static Rows16 fma(const Rows16& a, uint32_t b, const Rows16& c) {
+  void add_product(const Rows16& a, uint32_t b) {
     const SoftLanes x = SoftLanes::spread(b);
-    return {SoftLanes::fma(a.low, x, c.low), SoftLanes::fma(a.high, x, c.high)};
+#pragma GCC unroll 2
+    for (int i = 0; i < parts; ++i) v[i] = SoftLanes::fma(a.v[i], x, v[i]);
   }
   void store(uint32_t* z) const {
-    if (low.lost() | high.lost()) lanes_lost = true;
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(z), _mm512_cvtepi64_epi32(low.bits()));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(z + 8), _mm512_cvtepi64_epi32(high.bits()));
+    int lost = 0;
+#pragma GCC unroll 2
+    for (int i = 0; i < parts; ++i) {
+      lost |= v[i].lost();
+      v[i].bits().store_low(z + Longs::lanes * i);
+    }
+    if (lost != 0) lanes_lost = true;
   }
 };
 #endif
@@ -184,7 +201,7 @@ struct PlainSoftFloat : SoftFloat {};
 template <Arithmetic A, class Task>
 inline void with_lost_lanes(const Task& task, void (*fast)(const Task&), void (*plain)(const Task&)) {
   fast(task);
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
   if constexpr (!A::hardware) {
     if (!lanes_lost) return;
     lanes_lost = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arithmetic.hpp"
+#include "float_vector.hpp"
 #include "scalar_ops.hpp"
 #include "soft_lanes.hpp"
 
@@ -24,14 +25,14 @@ inline void map3(uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, c
   for (int i = 0; i < n; ++i) z[i] = f(a[i], b[i], c[i]);
 }
 
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
 // The soft operations that have vector code of their own; false for others.
 inline bool eval_soft_words(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n) {
   const auto each = [=](const auto& f) {
-    for (int i = 0; i < n; i += 16) _mm512_storeu_si512(z + i, f(i));
+    for (int i = 0; i < n; i += LaneVector::width) f(i).store(z + i);
     return true;
   };
-  const auto at = [](const uint32_t* x, int i) { return _mm512_loadu_si512(x + i); };
+  const auto at = [](const uint32_t* x, int i) { return LaneVector::load(x + i); };
   switch (op) {
     case Op::add: return each([=](int i) { return soft_words::add(at(a, i), at(b, i)); });
     case Op::sub: return each([=](int i) { return soft_words::sub(at(a, i), at(b, i)); });
@@ -41,16 +42,25 @@ inline bool eval_soft_words(Op op, uint32_t* __restrict z, const uint32_t* a, co
     default: return false;
   }
 }
-static_assert(kLaneStep == 16);
+static_assert(kLaneStep % LaneVector::width == 0);
 #endif
 
 // z = op(a, b, c) in lanes 0 ... n - 1, n rounded up to kLaneStep. z is none of the operands.
 template <Arithmetic A>
 void eval_op(Op op, uint32_t* __restrict z, const uint32_t* a, const uint32_t* b, const uint32_t* c, int n) {
   n = (n + kLaneStep - 1) & ~(kLaneStep - 1);
-#if defined(__AVX512F__)
+#if defined(OPML_SOFT_LANES)
   if constexpr (!A::hardware)
     if (eval_soft_words(op, z, a, b, c, n)) return;
+#endif
+#if defined(OPML_FLOAT_VECTORS) && !defined(OPML_LANE_VECTORS)
+  if constexpr (A::hardware) {
+    if (op == Op::fma) {
+      using V = FloatVector;
+      for (int i = 0; i < n; i += V::width) V::fma(V::load(a + i), V::load(b + i), V::load(c + i)).store(z + i);
+      return;
+    }
+  }
 #endif
   using U = uint32_t;
   const auto L = [](U x) { return A::load(x); };
