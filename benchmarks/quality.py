@@ -148,14 +148,8 @@ def report(facts: dict[str, Any]) -> str:
         for row in found
     ]
     parts = [heading(facts["machine"]), table(head, rows)]
-    head = [
-        "type",
-        "texts",
-        "difference, by text",
-        "mean",
-        "standard error of one text",
-        "same likeliest token",
-    ]
+    head = ["type", "texts", "difference, by text", "mean", f"over {DIFFERENCE_MUST:.1%}"]
+    head += ["standard error of one text", "same likeliest token"]
     parts.append(table(head, [summary(kind, found) for kind, found in facts["kinds"].items()]))
     return "\n\n".join(parts)
 
@@ -204,8 +198,8 @@ def main() -> None:
     for kind, file in files.items():
         settings = list(SETTINGS)[1:] if kind == own else []
         kinds[kind] = compare(file, arguments.peer_python, ids, arguments.threads, settings)
-    print(report(facts))
     write_json(arguments.json, facts)
+    print(report(facts))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def operate(
         if not sent:
             if once:
                 if not acted:
-                    tell("there was nothing to do")
+                    tell("nothing was done")
                 return
             sleep(interval)
 

@@ -116,3 +116,20 @@ def test_random_model_is_one_that_we_load(tmp_path: Path) -> None:
     run("scripts/random_model.py", out, "--shape", "135m", "--layers", 1)
     model = load_model(out, 16)
     assert model.vocabulary_size == 49152 and len(model.program.schedule) == 3
+
+
+def test_quality_against_itself_differs_nowhere(tiny: Path, tmp_path: Path) -> None:
+    peer = tmp_path / "peer"
+    peer.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$1" ours\n')
+    peer.chmod(0o755)
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"the {name} in the end of it all")
+    texts = ("--text", tmp_path / "one", "--text", tmp_path / "two", "--length", 12)
+    options = ("--peer-python", peer, "--kinds", "Q4_1,F16", "--work", tmp_path, *texts)
+    found = run_json(tmp_path, "benchmarks/quality.py", tiny, *options)
+    assert list(found["kinds"]) == ["Q4_1", "F16"]
+    for kind, rows in found["kinds"].items():
+        assert [row["text"] for row in rows] == ["one", "two"]
+        for row in rows:
+            assert (row["tokens"], row["difference"], row["error"], row["agreement"]) == (12, 0, 0, 1)
+            assert len(row["self"]) == (3 if kind == "Q4_1" else 0)

@@ -68,7 +68,7 @@ def test_chain_that_is_away_ends_a_single_pass() -> None:
 
 
 def test_single_pass_without_work_says_so() -> None:
-    assert loop(ScriptedPlayer(0), once=True)[1] == ["there was nothing to do"]
+    assert loop(ScriptedPlayer(0), once=True)[1] == ["nothing was done"]
     assert loop(ScriptedPlayer(2, 0), once=True)[1] == []
 
 
