@@ -45,7 +45,9 @@ class _DemoCommand(click.Command):
 @click.option("--prompt", default=QUESTION, show_default=True, help="What the contract asks.")
 @click.option("--model", "file", type=FILE, help="A GGUF file of your own instead of SmolLM2.")
 @click.option("--limit", type=click.IntRange(1), help="Most positions of the model.")
-@click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="At most.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Most output tokens."
+)
 @click.option("--fault", default="product-middle", show_default=True, help="What the cheat does; see below.")
 @click.option(
     "--role",
@@ -54,7 +56,13 @@ class _DemoCommand(click.Command):
     show_default=True,
     help="Who cheats.",
 )
-@click.option("--fanout", type=click.IntRange(1, 8), default=5, show_default=True, help="Levels a reveal.")
+@click.option(
+    "--fanout",
+    type=click.IntRange(1, 8),
+    default=5,
+    show_default=True,
+    help="Levels that a reveal goes down: 2^N nodes.",
+)
 @click.option("--anvil", "on_anvil", is_flag=True, help="On anvil (from PATH) instead of the embedded chain.")
 @engine_options
 @json_option

@@ -35,7 +35,13 @@ MOST_EXTRA = 10**24
     show_default=True,
     help="Time of each side in a game.",
 )
-@click.option("--fanout", type=click.IntRange(1, 8), default=5, show_default=True, help="Levels a reveal.")
+@click.option(
+    "--fanout",
+    type=click.IntRange(1, 8),
+    default=5,
+    show_default=True,
+    help="Levels that a reveal goes down: 2^N nodes.",
+)
 @click.option(
     "--ceiling",
     type=Wei(1, MOST_CEILING),
@@ -43,12 +49,26 @@ MOST_EXTRA = 10**24
     show_default=True,
     help="Base fee that bonds cover.",
 )
-@click.option("--challengers", type=click.IntRange(1, 255), default=4, show_default=True, help="Repaid.")
 @click.option(
-    "--incentive", type=Wei(0, MOST_EXTRA), default="0.001ether", show_default=True, help="Reward beyond gas."
+    "--challengers",
+    type=click.IntRange(1, 255),
+    default=4,
+    show_default=True,
+    help="Challengers whose gas a lost bond repays.",
 )
 @click.option(
-    "--margin", type=Wei(0, MOST_EXTRA), default="0.001ether", show_default=True, help="Loss beyond gas."
+    "--incentive",
+    type=Wei(0, MOST_EXTRA),
+    default="0.001ether",
+    show_default=True,
+    help="What a winner gets beyond its gas.",
+)
+@click.option(
+    "--margin",
+    type=Wei(0, MOST_EXTRA),
+    default="0.001ether",
+    show_default=True,
+    help="What a groundless game costs beyond its gas.",
 )
 @json_option
 def command(

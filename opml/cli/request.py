@@ -57,13 +57,15 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask a question on chain; prints the request's id."""
+    from rich.console import Console
+
     from opml.chain.gateway import Order
     from opml.cli.engines import pack_params, params_of
-    from opml.cli.model_file import fetch
+    from opml.cli.view import fetch_with_bar
     from opml.cli.waiting import wait_for_answer
     from opml.models.model import load_model
 
-    loaded = load_model(file or fetch(), limit)
+    loaded = load_model(file or fetch_with_bar(Console(stderr=True)), limit)
     tokens = loaded.encode_prompt(prompt, raw=raw)
     gateway = chain.gateway(key.signer())
     gateway.model(loaded.id)
