@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def command(model: Path, file: Path, engine: EngineOptions, as_json: bool) -> No
     """Score a text of token ids: how likely the model finds each next token.
 
     With --json, `nll` holds the negative log-likelihood (nats) of every token but the first, `argmax` the
-    likeliest next token at every position.
+    likeliest next token at every position; null stands for a likelihood that logits without end don't give.
     """
     from opml.cli.checking import check_tokens
     from opml.cli.scoring import score
@@ -36,12 +37,18 @@ def command(model: Path, file: Path, engine: EngineOptions, as_json: bool) -> No
     ids = check_tokens(file, values, loaded.vocabulary_size, loaded.limit)
     result = score(chosen, loaded.program, loaded.weights, ids)
     if as_json:
-        click.echo(json.dumps({"nll": result.nll, "argmax": result.argmax}))
+        known = [value if math.isfinite(value) else None for value in result.nll]
+        click.echo(json.dumps({"nll": known, "argmax": result.argmax}))
         return
     agreed = sum(a == b for a, b in zip(result.argmax, ids[1:], strict=False))
     if not result.nll:
         click.echo("one token: nothing follows it")
         return
-    mean = sum(result.nll) / len(result.nll)
+    finite = [value for value in result.nll if math.isfinite(value)]
+    if len(finite) < len(result.nll):
+        click.echo(
+            f"at {len(result.nll) - len(finite)} positions the logits are not finite: these are left out"
+        )
+    mean = sum(finite) / len(finite) if finite else math.nan
     click.echo(f"{len(ids)} tokens, mean negative log-likelihood {mean:.4f} nats")
     click.echo(f"the likeliest token was the next one at {agreed} of {len(result.nll)} positions")

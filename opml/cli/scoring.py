@@ -18,7 +18,10 @@ _POSITIONS: Final = 64  # of a batch: bounds the logits kept at once
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`nll[i]` in nats of ids[i + 1] after ids[: i + 1]; `argmax[i]` the likeliest token there."""
+    """`nll[i]` in nats of ids[i + 1] after ids[: i + 1]; `argmax[i]` the likeliest token there.
+
+    Where logits are not finite, nor need `nll[i]` be.
+    """
 
     nll: list[float]
     argmax: list[int]
@@ -46,7 +49,8 @@ def score(engine: Engine, program: Program, weights: Weights, ids: Sequence[int]
             argmax.append(int(wide.argmax()))
             if t + 1 < len(ids):
                 top = wide.max()
-                nll.append(float(top + np.log(np.exp(wide - top).sum()) - wide[ids[t + 1]]))
+                with np.errstate(invalid="ignore", over="ignore"):
+                    nll.append(float(top + np.log(np.exp(wide - top).sum()) - wide[ids[t + 1]]))
     return Score(nll, argmax)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opml.errors import InputError
+from opml.models import tensor_types
+from opml.models.tiny import TinyLlama, write_llama
 
 IDS = [5, 17, 240, 33, 8, 8, 101, 7]
 
@@ -56,3 +59,13 @@ def test_one_token_has_nothing_after_it(opml: Any, tiny_file: Path, tmp_path: Pa
     (tmp_path / "ids.json").write_text("[3]")
     result = opml.json("score", tiny_file, "--tokens", tmp_path / "ids.json")
     assert result["nll"] == [] and len(result["argmax"]) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_logits_without_end_give_valid_json(opml: Any, ids_file: Path, tmp_path: Path) -> None:
+    endless = {"token_embd.weight": {64 * 4 * 17: struct.pack("<64f", *[3e38] * 64)}}
+    tiny = TinyLlama(tensor_types.F32, embedding=tensor_types.F32, patches=endless)
+    run = opml("score", write_llama(tmp_path / "tiny.gguf", tiny), "--tokens", ids_file, "--json")
+    found = json.loads(run.stdout, parse_constant=pytest.fail)
+    assert None in found["nll"] and len(found["argmax"]) == len(IDS)
+    assert "are not finite" in opml("score", tmp_path / "tiny.gguf", "--tokens", ids_file).stdout
