@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from math import gcd
+from math import gcd, log2
 from typing import Final
 
 import numpy as np
@@ -75,12 +75,22 @@ def _root(value: int, degree: int) -> int:
     """The greatest integer whose `degree`-th power is at most `value`."""
     if degree == 1 or value == 0:
         return value
-    guess = 1 << -(-value.bit_length() // degree)  # not below the root: Newton's steps then fall
+    guess = _above_root(value, degree)  # not below the root: Newton's steps then fall
     while True:
         better = ((degree - 1) * guess + value // guess ** (degree - 1)) // degree
         if better >= guess:
             return guess
         guess = better
+
+
+def _above_root(value: int, degree: int) -> int:
+    """A number at or above the root, near it where the root has more bits than a double: Newton's steps halve
+    a distance that is far, so that a root of degree 512 would take hundreds of them."""
+    whole, rest = divmod(log2(value) / degree, 1.0)
+    if whole < 64:
+        return 1 << -(-value.bit_length() // degree)
+    near = 2.0**rest * (1.0 + 2.0**-30)  # above by more than the doubles' error, at most 2^-43
+    return (int(near * 2.0**52) + 1) << (int(whole) - 52)
 
 
 @cache

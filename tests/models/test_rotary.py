@@ -59,6 +59,16 @@ def test_exact_cos_sin_agrees_with_doubles(turns: int) -> None:
     assert abs(float(cos) - np.cos(angle)) < 2e-7 and abs(float(sin) - np.sin(angle)) < 2e-7
 
 
+@given(st.integers(2, 2**300), st.sampled_from([2, 3, 5, 32, 511, 512]), st.integers(-1, 1))
+def test_root_is_the_greatest_integer_below_whatever_its_degree(root: int, degree: int, more: int) -> None:
+    assert rotary._root(root**degree + more, degree) == root - (more < 0)
+
+
+def test_first_guess_of_a_root_is_near() -> None:
+    guess = rotary._above_root(3 * 10000 << 256 * 511, 511)
+    assert 0 <= guess - rotary._root(3 * 10000 << 256 * 511, 511) < guess >> 29
+
+
 def test_factors_and_scale_divide_the_frequencies() -> None:
     whole = rotary_tables(64, 4, 4, Fraction(100))
     half = rotary_tables(64, 4, 4, Fraction(100), (Fraction(1), Fraction(1)), Fraction(2))
