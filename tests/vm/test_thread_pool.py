@@ -1,4 +1,4 @@
-"""The thread pool runs every task exactly once, held to it by the thread sanitizer where the compiler has one."""
+"""The thread pool runs every task once: held to it by the thread sanitizer where the compiler has one."""
 
 from __future__ import annotations
 
