@@ -34,7 +34,8 @@ contract StepCost is IStepCost {
     uint256 private constant SCALAR = 900;
     uint256 private constant ELEMENT = 3_000;
     uint256 private constant TERM = 500;
-    uint256 private constant UNIT_GAS = 10_000;
+    uint256 private constant UNIT_GAS = 8_000;
+    uint256 private constant UNIT_MINIMUM = 13_000;
     uint256 private constant BULK_TERM = 2_300;
     uint256 private constant COMPARE = 300;
     uint256 private constant ADD_GAS = 1_500;
@@ -135,6 +136,16 @@ contract StepCost is IStepCost {
         return true;
     }
 
+    /// @dev Gas of one unit of a qdot, whose weight is operand n of the body.
+    function _unitGas(Program memory p, Slot memory slot, uint256 n) private pure returns (uint256) {
+        Operand memory o = slot.operands[n];
+        uint256 format;
+        if (o.kind == ProgramLib.KIND_GLOBAL) (,, format) = ProgramLib.globalOf(p, o.ref);
+        else (,, format,) = ProgramLib.weightOf(p, slot.word, o.ref);
+        bool minimum = format == ProgramLib.FORMAT_Q4_1 || format == ProgramLib.FORMAT_Q5_1;
+        return minimum ? UNIT_MINIMUM : UNIT_GAS;
+    }
+
     /// @dev Gas of the terms of one element, apart from their operands.
     function _foldGas(Program memory p, Slot memory slot, uint256 ops, uint256 terms) private pure returns (uint256) {
         Instr memory i = slot.i;
@@ -142,7 +153,8 @@ contract StepCost is IStepCost {
         uint256 accumulators = i.two || i.fold == ProgramLib.FOLD_ARGMAX ? 2 : 1;
         uint256 closings = (terms / ProgramLib.LEAF_ELEMENTS + 1) * accumulators * ADD_GAS;
         if (i.fold == ProgramLib.FOLD_QDOT) {
-            return terms / UNIT * accumulators * UNIT_GAS + closings;
+            uint256 unit = _unitGas(p, slot, i.a0) + (i.two ? _unitGas(p, slot, i.b1) : 0);
+            return terms / UNIT * unit + closings;
         }
         if (_inBulk(p, slot)) return terms * accumulators * BULK_TERM + closings;
         uint256 term = TERM + _codeGas(ops, i.bodyOps);

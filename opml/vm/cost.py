@@ -34,7 +34,8 @@ GAS: dict[str, int] = {
     "scalar": 900,  # one token, parameter or axis
     "element": 3_000,  # entering an evaluation
     "term": 500,  # one term of a fold, apart from its operands and operations
-    "unit": 10_000,  # one unit of a qdot
+    "unit": 8_000,  # one unit of a qdot
+    "unit_minimum": 13_000,  # the same of a format with a minimum
     "bulk_term": 2_300,  # one term of a dot of stored floats
     "compare": 300,
 }
@@ -89,7 +90,7 @@ def worst_step(layout: Layout) -> Cost:
 def _elements(layout: Layout, slot: SlotInfo, places: Places, terms: int) -> Cost:
     """Elements of a slot at some places: `terms` terms of the fold, and the finish, of each."""
     instr = slot.instr
-    fold_gas = _fold_gas(slot, terms, _in_bulk(layout, slot))
+    fold_gas = _fold_gas(layout, slot, terms, _in_bulk(layout, slot))
     total = Cost(0, places.reads * (GAS["element"] + _code_gas(instr.finish) + fold_gas))
     total += Cost(0, GAS["frame"] + GAS["operand"] * len(instr.operands))
     for number in range(len(instr.finish_operands)):
@@ -134,14 +135,16 @@ def _in_bulk(layout: Layout, slot: SlotInfo) -> bool:
     return True
 
 
-def _fold_gas(slot: SlotInfo, terms: int, bulk: bool) -> int:
+def _fold_gas(layout: Layout, slot: SlotInfo, terms: int, bulk: bool) -> int:
     """Gas of the terms of one element, apart from their operands."""
     instr = slot.instr
     if instr.fold == Fold.NONE:
         return 0
     closings = (terms // LEAF_ELEMENTS + 1) * instr.accumulators * OP_GAS["add"]
     if instr.fold == Fold.QDOT:
-        return terms // UNIT * instr.accumulators * GAS["unit"] + closings
+        weights = (layout.weight_number(slot, instr.fold_operands[n]) for n in instr.qdot_weights)
+        units = (layout.weights[number].format.info for number in weights)
+        return terms // UNIT * sum(GAS["unit_minimum" if u.minimum else "unit"] for u in units) + closings
     a_term = GAS["term"] + _code_gas(instr.body)
     if bulk:
         return terms * instr.accumulators * GAS["bulk_term"] + closings

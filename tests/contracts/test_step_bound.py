@@ -185,6 +185,9 @@ def weight(info: WeightInfo, values: tuple[int, ...], rng: np.random.Generator) 
     else:
         form = info.format.info
         data = rng.integers(0, 256, count // form.unit * form.unit_bytes, dtype=np.uint8)
+        if form.quantised and values is SUBNORMAL:  # scale and minimum, too: the dearest units
+            units = data.reshape(-1, form.unit_bytes)
+            units[:, : 4 if form.minimum else 2] &= 0x83
     return Weight(info.rows, info.cols, info.format, data.tobytes())
 
 
