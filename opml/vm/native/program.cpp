@@ -111,6 +111,8 @@ const char* read_instruction(Reader& in, size_t pool, Instruction& z) {
       if (z.result[i] >= z.body_operands.size()) return "qdot: a result names no operand";
   }
   z.body_code = lane_code(z.body.data(), static_cast<int>(z.body.size()), static_cast<int>(z.body_operands.size()), z.result, results);
+  if (z.fold == Fold::max)
+    z.flat_code = lane_code(z.body.data(), static_cast<int>(z.body.size()), static_cast<int>(z.body_operands.size()), nullptr, 0);
   z.finish_code = lane_code(z.finish.data(), static_cast<int>(z.finish.size()), static_cast<int>(inputs), nullptr, 0);
   return nullptr;
 }

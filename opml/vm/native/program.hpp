@@ -67,6 +67,7 @@ struct Instruction {
   std::vector<Operand> body_operands, finish_operands;
   std::vector<ScalarOp> body, finish;
   LaneCode body_code, finish_code;
+  LaneCode flat_code;  // of a max: the body by itself, its last register being the result
   int accumulators() const { return fold == Fold::none ? 0 : two || fold == Fold::argmax ? 2 : 1; }
 };
 

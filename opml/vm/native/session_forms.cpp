@@ -144,7 +144,6 @@ void Session::run_flat_max(ChunkPlan& p, uint32_t slot) {
     s.n_terms = n;
     s.uses_k = false;
   }
-  const LaneCode flat_code = lane_code(plan.body, plan.n_body, plan.n_body_operands, nullptr, 0);
   SlotPlan flat = plan;
   flat.fold = Fold::none;
   flat.out = Format::f32;
@@ -156,7 +155,7 @@ void Session::run_flat_max(ChunkPlan& p, uint32_t slot) {
   flat.n_body_operands = flat.n_body = 0;
   flat.finish = plan.body;
   flat.n_finish = plan.n_body;
-  flat.finish_code = &flat_code;
+  flat.finish_code = &machine_.program_.slots[slot].code->flat_code;
   flat.finish_operands = sources.data();
   flat.n_finish_operands = plan.n_body_operands;
   flat.stride = plan.stride * length;

@@ -49,7 +49,8 @@ const std::vector<WindowSet>& Session::window_sets(uint32_t slot, const SlotPlan
   return sets;
 }
 
-// A task is a part of the window for all rows.
+// A task is a part of the window for all rows; or for those of one set, where few positions are to be shared out: a thread
+// then keeps to its rows, in the soft-max and the values too.
 void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   const SlotPlan& plan = p.slots[slot];
   const Source &query = plan.body_operands[form.query], &key = plan.body_operands[form.key];
@@ -59,39 +60,45 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   const std::vector<WindowSet>& shared = window_sets(slot, plan, key);
   if (from >= p.positions) return;
   const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
+  const uint32_t each = threads > 1 && p.positions - from < 2 * threads ? 1 : static_cast<uint32_t>(shared.size());
   const uint32_t window = plan.cols.at(p.chunk.first + p.positions - 1);
   const uint64_t per_thread = (uint64_t{window} / 16 + 2) * (p.positions - from) / threads + 1;
   const uint64_t wanted = std::min<uint64_t>(per_thread, kScoreWords / (16 * rows));
   const auto part_groups = static_cast<uint32_t>(std::clamp<uint64_t>(wanted, 4, 32)) & ~1u;
   const uint64_t raw_stride = uint64_t{part_groups} * 16;
   struct Part {
-    uint32_t i, group;
+    uint32_t i, set, first_row, rows, group;
   };
   std::vector<Part> parts;
   for (uint32_t i = from; i < p.positions; ++i) {
     const uint32_t t = p.chunk.first + i, start = t + 1 - plan.cols.at(t);
-    for (uint32_t group = start / 16; group <= t / 16; group += part_groups) parts.push_back({i, group});
+    for (uint32_t set = 0, row = 0; set < shared.size(); set += each) {
+      uint32_t of_sets = 0;
+      for (uint32_t s = set; s < set + each; ++s) of_sets += shared[s].rows;
+      for (uint32_t group = start / 16; group <= t / 16; group += part_groups) parts.push_back({i, set, row, of_sets, group});
+      row += of_sets;
+    }
   }
   machine_.pool_->run(static_cast<uint32_t>(parts.size()), [&](uint32_t number, int thread) {
-    const auto [i, group] = parts[number];
+    const auto [i, first_set, first_row, n_rows, group] = parts[number];
     const uint32_t t = p.chunk.first + i, n = plan.cols.at(t), start = t + 1 - n;
     const uint32_t last = std::min(t / 16 + 1, group + part_groups);
     const uint32_t begin = group * 16 <= start ? 0 : group * 16 - start, end = std::min(n, last * 16 - start);
-    uint32_t* const scores = raw(thread, rows * (raw_stride + length));
-    uint32_t* const queries = scores + rows * raw_stride;
-    for (uint32_t r = 0; r < rows; ++r)
+    uint32_t* const scores = raw(thread, n_rows * (raw_stride + length));
+    uint32_t* const queries = scores + n_rows * raw_stride;
+    for (uint32_t r = 0; r < n_rows; ++r)
       for (uint32_t k = 0; k < length; k += kLanes)
-        machine_.kernels_->load_words(query.format, query.data, start_of(query, i, r) + k, std::min<uint32_t>(kLanes, length - k),
-                                      queries + uint64_t{r} * length + k);
+        machine_.kernels_->load_words(query.format, query.data, start_of(query, i, first_row + r) + k,
+                                      std::min<uint32_t>(kLanes, length - k), queries + uint64_t{r} * length + k);
     std::vector<WindowSet>& sets = machine_.sets_[static_cast<size_t>(thread)];
-    sets.assign(shared.begin(), shared.end());
+    sets.assign(shared.begin() + first_set, shared.begin() + first_set + each);
     const uint32_t* row = queries;
     for (WindowSet& set : sets)
       for (uint32_t r = 0; r < set.rows; ++r, row += length) set.factors[r] = row;
     machine_.kernels_->score({key.format, keys(form.key_slot) + group * elements * 16 * width, elements, last - group, length,
-                              sets.data(), static_cast<uint32_t>(sets.size()), scores, raw_stride});
-    for (uint32_t r = 0; r < rows; ++r) {
-      const uint64_t base = uint64_t{r} * n;
+                              sets.data(), each, scores, raw_stride});
+    for (uint32_t r = 0; r < n_rows; ++r) {
+      const uint64_t base = uint64_t{first_row + r} * n;
       finish(plan, slot, {i, i + 1, base + begin, base + end},
              {{scores + r * raw_stride + (start + begin - group * 16), nullptr}, {0, 0}, 0}, thread);
     }
