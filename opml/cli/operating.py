@@ -29,10 +29,12 @@ def operate(
 ) -> None:
     """Act until nothing is left to do (`once`), or for ever, looking again every `interval` seconds.
 
-    A chain that can't be reached is waited for; with `once` its `ChainError` is raised.
+    A chain that can't be reached is waited for; with `once` its `ChainError` is raised, and another one where
+    the last look ended with transactions that were refused.
     """
     acted = 0
     while True:
+        refused = player.refused
         try:
             sent = player.act()
             if not sent:
@@ -45,6 +47,8 @@ def operate(
         acted += sent
         if not sent:
             if once:
+                if player.refused > refused:
+                    raise ChainError("the chain refused transactions: the lines above say which, and why")
                 if not acted:
                     tell("nothing was done")
                 return

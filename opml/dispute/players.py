@@ -41,6 +41,8 @@ from opml.errors import ChainError, InputError
 
 OwnOf = Callable[[RequestRecord, ClaimRecord], Own]
 """Recomputes a claim; dear, so players keep what it gives."""
+MOST_TRACES = 4
+"""Computations that a player keeps: each holds the keys and values of its whole sequence."""
 Strategy = Callable[[View, Own], GameMove | None]
 MOST_GAMES = 3
 """Games that one challenger opens against a claim, should it lose some by being offline."""
@@ -89,17 +91,23 @@ class Player(ABC):
         self.gateway = gateway
         self._own_of = own_of
         self._watch = watch or (lambda progress: None)
-        self._owns: dict[bytes, Own] = {}
+        self._owns: dict[bytes, Own] = {}  # the latest last
+        self.refused = 0  # transactions, so far
 
     @abstractmethod
     def act(self) -> int:
         """One pass over everything; how many transactions were sent."""
 
     def own(self, request: RequestRecord, posted: ClaimRecord) -> Own:
-        """This player's computation over a claim's tokens."""
-        if posted.id not in self._owns:
-            self._owns[posted.id] = self._own_of(request, posted)
-        return self._owns[posted.id]
+        """This player's computation over a claim's tokens; made again where it was needed long ago."""
+        own = self._owns.pop(posted.id, None) or self._own_of(request, posted)
+        self._keep(posted.id, own)
+        return own
+
+    def _keep(self, claim_id: bytes, own: Own) -> None:
+        self._owns[claim_id] = own
+        while len(self._owns) > MOST_TRACES:
+            del self._owns[next(iter(self._owns))]
 
     def look(
         self, request: RequestRecord, posted: ClaimRecord, shapes: Shapes
@@ -172,6 +180,7 @@ class Player(ABC):
             receipt = transaction()
         except (ChainError, InputError) as error:
             refused = str(error)
+            self.refused += 1
         self._watch(
             Progress(
                 self.role,
@@ -214,6 +223,7 @@ class Challenger(Player):
         super().__init__(gateway, own_of, watch)
         self.strategy = strategy
         self.grounds = grounds or (lambda posted, own: objection(posted, own) is not None)
+        self._hold: set[bytes] = set()  # claims without an objection: nothing is ever to be done about them
 
     def act(self) -> int:
         requests = {record.id: record for record in self.gateway.requests()}
@@ -244,11 +254,18 @@ class Challenger(Player):
 
     def act_on(self, request: RequestRecord, posted: ClaimRecord) -> int:
         """Whatever is next about one claim."""
+        if posted.id in self._hold:
+            return 0
         own = self.own(request, posted)
         known, games = self.look(request, posted, own.shapes)
         mine = [view for record, view in games if record.key.challenger == self.gateway.account]
         sent = 0
-        if self._may_open(posted, mine) and self.grounds(posted, own):
+        attacks = self.grounds(posted, own)
+        if not attacks and not mine:
+            self._hold.add(posted.id)
+            self._owns.pop(posted.id)
+            return 0
+        if self._may_open(posted, mine) and attacks:
             move = opening(own, known, len(mine))
             text = move_text(own.shapes, self.gateway.terms().fanout, GameState(), move)
             return self.send(
@@ -293,6 +310,7 @@ class Submitter(Player):
         self.answer = answer
         self.operator = operator
         self.strategy = strategy
+        self._unposted: dict[bytes, Answer] = {}  # by request: the latest that was refused, for the next try
 
     def act(self) -> int:
         requests = {record.id: record for record in self.gateway.requests()}
@@ -314,7 +332,7 @@ class Submitter(Player):
 
     def answer_request(self, request: RequestRecord) -> int:
         """Post a claim for a request."""
-        answer = self.answer(request)
+        answer = self._unposted.pop(request.id, None) or self.answer(request)
         if answer is None:
             return 0
         own = answer.own
@@ -329,10 +347,13 @@ class Submitter(Player):
                 answer.text,
                 lengths_of(answer.pieces),
             )
-            self._owns[claim_id] = own
+            self._keep(claim_id, own)
             return receipt
 
-        return self.send(transaction, b"", f"posts a claim of {len(answer.output)} tokens")
+        sent = self.send(transaction, b"", f"posts a claim of {len(answer.output)} tokens")
+        if not sent:
+            self._unposted = {request.id: answer}
+        return sent
 
     def tend(self, request: RequestRecord, posted: ClaimRecord) -> int:
         """Defend a claim, finalise it, deliver its answer, collect its fee."""

@@ -23,11 +23,15 @@ class ScriptedPlayer:
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.withdrawals = 0
+        self.refused = 0
 
     def act(self) -> int:
         if not self.script:
             raise Stop
         step = self.script.pop(0)
+        if step == "refused":
+            self.refused += 1
+            return 0
         if isinstance(step, Exception):
             raise step
         return int(step)
@@ -70,6 +74,12 @@ def test_chain_that_is_away_ends_a_single_pass() -> None:
 def test_single_pass_without_work_says_so() -> None:
     assert loop(ScriptedPlayer(0), once=True)[1] == ["nothing was done"]
     assert loop(ScriptedPlayer(2, 0), once=True)[1] == []
+
+
+def test_single_pass_that_ends_refused_fails() -> None:
+    with pytest.raises(ChainError, match="refused"):
+        loop(ScriptedPlayer(1, "refused"), once=True)
+    assert loop(ScriptedPlayer("refused", 0), once=False) == ([3.0, 3.0], [])
 
 
 def test_other_errors_are_not_swallowed() -> None:

@@ -18,7 +18,7 @@ from opml.dispute.gateway import ClaimRecord, ClaimStatus, RequestRecord, Reques
 from opml.dispute.history import History, Known, retell
 from opml.dispute.moves import Announce, Open, OpenAt, PieceProof, Step, TokenProof
 from opml.dispute.own import Own
-from opml.dispute.players import Answer, Closer, Player, Progress, run_to_rest
+from opml.dispute.players import MOST_TRACES, Answer, Closer, Player, Progress, run_to_rest
 from opml.dispute.state import GameState
 from opml.dispute.strategy import View, challenger_move
 from opml.dispute.types import Phase, Terms
@@ -209,6 +209,49 @@ def test_a_refusal_is_told_and_not_raised() -> None:
     assert submitter.act() == 0
     assert told[0].refused is not None
     assert "NoEndToken" in told[0].refused
+
+
+def test_a_refused_answer_is_not_computed_again() -> None:
+    table = Table(toys.model("every_form"), outputs=2)
+    honest = table.answer(table.own())
+    computed = 0
+
+    def answer(request: RequestRecord) -> Answer:
+        nonlocal computed
+        computed += 1
+        return Answer(honest.output[:-1], honest.pieces[:-1], honest.own)
+
+    submitter = table.submitter()
+    submitter.answer = answer
+    assert [submitter.act() for _ in range(3)] == [0, 0, 0]
+    assert (computed, submitter.refused) == (1, 3)
+
+
+def test_a_claim_that_holds_is_recomputed_once_and_its_trace_let_go() -> None:
+    table = Table(toys.model("every_form"), outputs=2)
+    table.submitter().act()
+    challenger, computed = table.challenger(), 0
+
+    def own_of(request: RequestRecord, claim: ClaimRecord) -> Own:
+        nonlocal computed
+        computed += 1
+        return table.own_of(request, claim)
+
+    challenger._own_of = own_of
+    assert [challenger.act() for _ in range(3)] == [0, 0, 0]
+    assert computed == 1
+    assert not challenger._owns
+
+
+def test_a_player_keeps_few_traces() -> None:
+    table = Table(toys.model("every_form"), outputs=2)
+    table.submitter().act()
+    posted, own = next(iter(table.arena.claim_records.values())), table.own()
+    player = table.challenger()
+    for number in range(MOST_TRACES):
+        player._keep(bytes([number]), own)
+    player.own(table.arena.request_records[posted.claim.request_id], posted)
+    assert list(player._owns) == [*(bytes([n]) for n in range(1, MOST_TRACES)), posted.id]
 
 
 def test_a_stranger_closes_games_for_the_fee() -> None:
