@@ -148,7 +148,7 @@ class Session {
   static constexpr uint64_t kArenaBytes = 16 << 20;
   static constexpr uint32_t kMostPositions = 64;
   // Positions after which pages of looked-up rows are let go: each row that is read maps 64 KiB of a file.
-  static constexpr uint32_t kLetGoEvery = 64;
+  static constexpr uint32_t kLetGoEvery = 16;
 
  private:
   struct Memory {
