@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opml.cli.npz import read_npz
 from opml.dispute.types import lengths_of
 from opml.errors import InputError
 from opml.json_input import parse_json
+from opml.npz_input import read_npz
 from opml.vm.commitment import E0, position_tree, trace_tree
 from opml.vm.isa import MAX_LIMIT, MAX_PARAMS
 from opml.vm.layout import Layout
@@ -155,7 +155,7 @@ class Roots:
         count = len(claim.tokens) - 1
         shapes = {"positions": (count, 32), "slots": (count, len(layout.committed), 32)}
         try:
-            arrays = read_npz(file, {name: math.prod(shape) for name, shape in shapes.items()})
+            arrays = read_npz(file, np.uint8, {name: math.prod(shape) for name, shape in shapes.items()})
             roots = cls(arrays["positions"], arrays["slots"])
         except (OSError, ValueError) as problem:
             raise InputError(f"{file} is no sidecar of this claim ({problem}): delete it") from None
@@ -163,10 +163,9 @@ class Roots:
             raise InputError(f"{file} is no sidecar of roots (no array {problem}): delete it") from None
         for name, shape in shapes.items():
             array = getattr(roots, name)
-            if array.dtype != np.uint8 or array.shape != shape:
+            if array.shape != shape:
                 raise InputError(
-                    f"{file}: {name} is {array.dtype}{list(array.shape)}, uint8{list(shape)} is expected: "
-                    "delete it"
+                    f"{file}: {name} has shape {list(array.shape)}, {list(shape)} is expected: delete it"
                 )
         tree = trace_tree([row.tobytes() for row in roots.positions])
         if tree.root != claim.trace_root:

@@ -1,32 +1,26 @@
 """Float test vectors: an `.npz` of uint32 arrays, one case a row, the operands' bits and then the result's.
 
 The cases that ship with the package come from Berkeley TestFloat 3e (round to nearest even). NaN results are
-canonical. A file is read as hostile: nothing is unpickled, sizes are checked before memory is taken.
+canonical. A file is read as hostile.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opml.errors import InputError
+from opml.npz_input import MAX_HEADER_BYTES, read_npz
 from opml.ops import softarray, softfloat
 from opml.ops.quant import TENSOR_FORMAT_BY_NAME, load, load_array, store, store_array
 from opml.ops.softarray import U32
 from opml.ops.table import OP_BY_NAME, Op
 
 MAX_ENTRY_BYTES = 64 << 20
-MAX_ENTRIES = 64
-MAX_HEADER_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,61 +103,18 @@ def load_vectors(path: str | Path) -> dict[str, Entry]:
 
     Raises `InputError` if the file can't be read or breaks a rule of the format.
     """
+    most = MAX_ENTRY_BYTES - MAX_HEADER_BYTES
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if not 1 <= len(members) <= MAX_ENTRIES:
-                raise InputError(f"{path}: expected 1 to {MAX_ENTRIES} entries, found {len(members)}")
-            found = dict(_read_member(path, archive, member) for member in members)
-    except (
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as e:
-        raise InputError(f"{path}: not a readable .npz file of float vectors ({e}); fetch it again") from e
-    if len(found) != len(members):
-        raise InputError(f"{path}: an entry stands there twice; write the file again with numpy.savez")
+        found = read_npz(path, np.uint32, dict.fromkeys([*CHECKS, *sorted(UNUSED)], most))
+    except (OSError, ValueError) as problem:
+        raise InputError(
+            f"{path}: not a readable .npz file of float vectors ({problem}); fetch it again, "
+            "or write it with numpy.savez"
+        ) from None
+    for name, rows in found.items():
+        if rows.ndim != 2:
+            raise InputError(f"{path}: {name}: an array of two dimensions is expected, found {rows.shape}")
     return {name: _entry(path, name, check, found[name]) for name, check in CHECKS.items() if name in found}
-
-
-def _read_member(path: str | Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, U32]:
-    name = member.filename.removesuffix(".npy")
-    if name not in CHECKS and name not in UNUSED:
-        known = ", ".join([*CHECKS, *sorted(UNUSED)])
-        raise InputError(f"{path}: unknown entry {name[:80]!r}; known are {known}")
-    if member.file_size > MAX_ENTRY_BYTES:
-        raise InputError(
-            f"{path}: {name}: {member.file_size} bytes, at most {MAX_ENTRY_BYTES} are read; split it"
-        )
-    with archive.open(member) as stream:
-        data = stream.read(MAX_ENTRY_BYTES + 1)
-    return name, _parse_array(path, name, data)
-
-
-def _parse_array(path: str | Path, name: str, data: bytes) -> U32:
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read_header: Callable[..., Any] = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version, _refuse_version)
-    shape, fortran_order, dtype = read_header(stream, max_header_size=MAX_HEADER_BYTES)
-    body = data[stream.tell() :]
-    if dtype != np.dtype(np.uint32) or len(shape) != 2:
-        raise InputError(f"{path}: {name}: expected a uint32 array of two dimensions, found {dtype} {shape}")
-    if shape[0] * shape[1] * 4 != len(body):
-        raise InputError(
-            f"{path}: {name}: the header says {shape}, the data has {len(body)} bytes; fetch it again"
-        )
-    return np.frombuffer(body, np.uint32).reshape(shape, order="F" if fortran_order else "C")
-
-
-def _refuse_version(*_: object, **__: object) -> None:
-    raise ValueError("unknown version of the npy format")
 
 
 def _entry(path: str | Path, name: str, check: Check, rows: NDArray[np.uint32]) -> Entry:
