@@ -32,15 +32,14 @@ from opml.chain.adapter import (
     ZERO_ADDRESS,
     Contract,
     Fees,
-    Known,
     Log,
     Receipt,
     Revert,
     Signer,
 )
-from opml.chain.artifacts import Artifact
 from opml.chain.keys import LocalSigner
 from opml.chain.remedies import remedy_for
+from opml.chain.sending import Sending
 from opml.errors import ChainError, InputError
 
 CHAIN_ID = 31337
@@ -69,7 +68,7 @@ class _Snapshot:
     base_fee: int
 
 
-class EmbeddedChain:
+class EmbeddedChain(Sending):
     """A `Chain` and `LocalChain`.
 
     accounts   how many funded signers (1,000,000 ether each); their keys are derived from their number
@@ -86,9 +85,9 @@ class EmbeddedChain:
         block_time: int = 12,
         base_fee: int = GWEI,
     ) -> None:
+        super().__init__()
         self.block_time = block_time
         self._base_fee = base_fee
-        self._known = Known()
         self._logs: list[Log] = []
         self._accounts = tuple(LocalSigner(keccak(b"opml embedded account %d" % i)) for i in range(accounts))
         self._store = MemoryDB()
@@ -177,35 +176,6 @@ class EmbeddedChain:
         if computation.is_error:
             raise self._failure(computation, f"{contract.artifact.name}.{fn}")
         return abi.decode_result(contract, fn, bytes(computation.output), self.code_at)
-
-    def deploy(
-        self,
-        artifact: Artifact,
-        args: Sequence[Any] = (),
-        *,
-        sender: Signer,
-        value: int = 0,
-        gas: int | None = None,
-    ) -> tuple[Contract, Receipt]:
-        abi.learn(self._known, artifact)
-        data = abi.encode_deploy(artifact, args)
-        receipt = self._transact(None, data, value, sender, gas, f"deployment of {artifact.name}")
-        assert receipt.contract is not None
-        return Contract(receipt.contract, artifact), receipt
-
-    def transact(
-        self,
-        contract: Contract,
-        fn: str,
-        args: Sequence[Any] = (),
-        *,
-        sender: Signer,
-        value: int = 0,
-        gas: int | None = None,
-    ) -> Receipt:
-        abi.learn(self._known, contract.artifact)
-        data = abi.encode_call(contract.artifact, fn, args)
-        return self._transact(contract.address, data, value, sender, gas, f"{contract.artifact.name}.{fn}")
 
     def send(self, to: str, value: int, *, sender: Signer) -> Receipt:
         return self._transact(to, b"", value, sender, None, f"transfer to {to}")

@@ -11,8 +11,8 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from opml.chain import abi
-from opml.chain.adapter import TX_GAS_CAP, ZERO_ADDRESS, Contract, Fees, Known, Log, Receipt, Revert, Signer
-from opml.chain.artifacts import Artifact
+from opml.chain.adapter import TX_GAS_CAP, ZERO_ADDRESS, Contract, Fees, Log, Receipt, Revert, Signer
+from opml.chain.sending import Sending
 from opml.chain.transport import RpcError, Transport
 from opml.errors import ChainError
 
@@ -47,7 +47,7 @@ class Patience:
     poll: float = 0.25
 
 
-class RpcChain:
+class RpcChain(Sending):
     """A `Chain` over JSON-RPC. One process may use one key at a time; several keys are no problem."""
 
     def __init__(
@@ -59,11 +59,11 @@ class RpcChain:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        super().__init__()
         self._rpc = Transport([urls] if isinstance(urls, str) else urls, timeout=timeout, sleep=sleep)
         self._patience = patience
         self._clock = clock
         self._sleep = sleep
-        self._known = Known()
         self._log_chunk = _LOG_CHUNK
         self._chain_id = int(self.request("eth_chainId"), 16)
 
@@ -143,36 +143,6 @@ class RpcChain:
         else:
             result = self._on_pending("eth_call", message, where)
         return abi.decode_result(contract, fn, _bytes(result), self.code_at)
-
-    def deploy(
-        self,
-        artifact: Artifact,
-        args: Sequence[Any] = (),
-        *,
-        sender: Signer,
-        value: int = 0,
-        gas: int | None = None,
-    ) -> tuple[Contract, Receipt]:
-        abi.learn(self._known, artifact)
-        data = abi.encode_deploy(artifact, args)
-        receipt = self._transact(None, data, value, sender, gas, f"deployment of {artifact.name}")
-        if receipt.contract is None:
-            raise ChainError(f"the node named no address for the new {artifact.name}: use another node")
-        return Contract(receipt.contract, artifact), receipt
-
-    def transact(
-        self,
-        contract: Contract,
-        fn: str,
-        args: Sequence[Any] = (),
-        *,
-        sender: Signer,
-        value: int = 0,
-        gas: int | None = None,
-    ) -> Receipt:
-        abi.learn(self._known, contract.artifact)
-        data = abi.encode_call(contract.artifact, fn, args)
-        return self._transact(contract.address, data, value, sender, gas, f"{contract.artifact.name}.{fn}")
 
     def send(self, to: str, value: int, *, sender: Signer) -> Receipt:
         return self._transact(to_checksum_address(to), b"", value, sender, None, f"transfer to {to}")

@@ -18,6 +18,7 @@ from opml.cli.options import (
     engine_options,
     json_option,
     key_options,
+    limit_option,
     loop_options,
 )
 from opml.cli.units import plain, short
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     "  opml challenge model.gguf --watch",
 )
 @click.argument("model", type=FILE)
-@click.option("--limit", type=click.IntRange(1), help="Most positions of the model, as it was registered.")
+@limit_option
 @click.option("--watch", is_flag=True, help="Only report which claims hold. Needs no key.")
 @chain_options
 @key_options

@@ -9,8 +9,7 @@ from opml.chain.artifacts import load_artifact
 from opml.chain.decode import tokens_bytes
 from opml.chain.deployment import Deployment
 from opml.chain.gateway import Order
-
-_MOST_CALLBACK_GAS = 10_000_000  # `OpmlOracle.MOST_CALLBACK_GAS`
+from opml.dispute.limits import MOST_CALLBACK_GAS
 
 
 class Consumer:
@@ -36,7 +35,7 @@ class Consumer:
     @staticmethod
     def callback_gas(max_output: int) -> int:
         """Enough to store an answer of that many tokens, at most 8 bytes each."""
-        return min(_MOST_CALLBACK_GAS, 100_000 + 6_000 * max_output)
+        return min(MOST_CALLBACK_GAS, 100_000 + 6_000 * max_output)
 
     def collect(self) -> Receipt | None:
         """Fetch what is left of the deposits for finality and delivery; None where nothing is."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opml.cli.options import FILE, EngineOptions, engine_options, json_option
+from opml.cli.options import (
+    EngineOptions,
+    engine_options,
+    fanout_option,
+    json_option,
+    limit_option,
+    max_tokens_option,
+    model_option,
+)
 from opml.cli.units import plain
 from opml.errors import InputError
 
@@ -43,11 +51,9 @@ class _DemoCommand(click.Command):
 
 @click.command("demo", cls=_DemoCommand)
 @click.option("--prompt", default=QUESTION, show_default=True, help="What the contract asks.")
-@click.option("--model", "file", type=FILE, help="A GGUF file of your own instead of SmolLM2.")
-@click.option("--limit", type=click.IntRange(1), help="Most positions of the model.")
-@click.option(
-    "--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Most output tokens."
-)
+@model_option
+@limit_option
+@max_tokens_option(64)
 @click.option("--fault", default="product-middle", show_default=True, help="What the cheat does; see below.")
 @click.option(
     "--role",
@@ -56,13 +62,7 @@ class _DemoCommand(click.Command):
     show_default=True,
     help="Who cheats.",
 )
-@click.option(
-    "--fanout",
-    type=click.IntRange(1, 8),
-    default=5,
-    show_default=True,
-    help="Levels that a reveal goes down: 2^N nodes.",
-)
+@fanout_option
 @click.option("--anvil", "on_anvil", is_flag=True, help="On anvil (from PATH) instead of the embedded chain.")
 @engine_options
 @json_option

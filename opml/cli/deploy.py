@@ -6,13 +6,16 @@ import json
 
 import click
 
-from opml.cli.options import ChainOptions, KeyOptions, chain_options, json_option, key_options
+from opml.cli.options import (
+    ChainOptions,
+    KeyOptions,
+    chain_options,
+    fanout_option,
+    json_option,
+    key_options,
+)
 from opml.cli.units import Seconds, Wei, ether
-
-MOST_CLOCK = (1 << 20) - 1
-"""What the game contract takes (`contracts/GameCore.sol`): known before five contracts are paid for."""
-MOST_CEILING = 1000 * 10**9
-MOST_EXTRA = 10**24
+from opml.dispute.limits import MOST_CEILING, MOST_CHALLENGERS, MOST_CLOCK, MOST_EXTRA, MOST_WINDOW
 
 
 @click.command(
@@ -23,7 +26,7 @@ MOST_EXTRA = 10**24
 @key_options
 @click.option(
     "--window",
-    type=Seconds(1, 2**32 - 1),
+    type=Seconds(1, MOST_WINDOW),
     default="1h",
     show_default=True,
     help="Time to challenge a claim in.",
@@ -35,13 +38,7 @@ MOST_EXTRA = 10**24
     show_default=True,
     help="Time of each side in a game.",
 )
-@click.option(
-    "--fanout",
-    type=click.IntRange(1, 8),
-    default=5,
-    show_default=True,
-    help="Levels that a reveal goes down: 2^N nodes.",
-)
+@fanout_option
 @click.option(
     "--ceiling",
     type=Wei(1, MOST_CEILING),
@@ -51,7 +48,7 @@ MOST_EXTRA = 10**24
 )
 @click.option(
     "--challengers",
-    type=click.IntRange(1, 255),
+    type=click.IntRange(1, MOST_CHALLENGERS),
     default=4,
     show_default=True,
     help="Challengers whose gas a lost bond repays.",

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, ChainOptions, KeyOptions, chain_options, json_option, key_options
-from opml.cli.units import ether
-
-limit_option = click.option(
-    "--limit", type=click.IntRange(1), help="Most positions; part of the model id. The file's own by default."
+from opml.cli.options import (
+    FILE,
+    ChainOptions,
+    KeyOptions,
+    chain_options,
+    json_option,
+    key_options,
+    limit_option,
 )
+from opml.cli.units import ether
 
 
 @click.group("model")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from opml.dispute.limits import MOST_FANOUT, MOST_OUTPUT
 from opml.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,21 @@ class EngineOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """How tokens are sampled."""
+
+    temperature: float
+    min_p: float
+    seed: int
+
+    def words(self) -> tuple[int, ...]:
+        """The request's parameter words. Raises `InputError` for values out of range."""
+        from opml.cli.engines import params_of
+
+        return params_of(self.temperature, self.min_p, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOptions:
     """Which key signs."""
 
@@ -52,11 +68,6 @@ class KeyOptions:
     keystore: Path | None
     password_file: Path | None
     private_key_env: str | None
-
-    @property
-    def given(self) -> bool:
-        """Whether any key was named."""
-        return any((self.account, self.keystore, self.private_key_env))
 
     def signer(self) -> Signer:
         """The key. Raises `InputError`."""
@@ -196,6 +207,44 @@ def loop_options(function: Command) -> Command:
     return click.option("--once", is_flag=True, help="Stop when there is nothing left to do.")(function)
 
 
+def sampling_options(function: Command) -> Command:
+    """Adds how tokens are sampled; the command gets it as `sampling: SamplingOptions`."""
+
+    @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
+    @click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
+    @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, temperature: float, min_p: float, seed: int, **others: Any) -> Any:
+        return function(*args, sampling=SamplingOptions(temperature, min_p, seed), **others)
+
+    return wrapped
+
+
+def max_tokens_option(default: int) -> Decorator:
+    """Adds `max_tokens`."""
+    return click.option(
+        "--max-tokens",
+        type=click.IntRange(1, MOST_OUTPUT),
+        default=default,
+        show_default=True,
+        help="Most output tokens.",
+    )
+
+
+model_option: Decorator = click.option(
+    "--model", "file", type=FILE, help="A GGUF file; SmolLM2, fetched once, by default."
+)
+limit_option: Decorator = click.option(
+    "--limit", type=click.IntRange(1), help="Most positions; part of the model id. The file's own by default."
+)
+raw_option: Decorator = click.option("--raw", is_flag=True, help="Without the chat template of the file.")
+fanout_option: Decorator = click.option(
+    "--fanout",
+    type=click.IntRange(1, MOST_FANOUT),
+    default=5,
+    show_default=True,
+    help="Levels that a reveal goes down: 2^N nodes.",
+)
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 
 __all__ = [
@@ -204,10 +253,17 @@ __all__ = [
     "ChainOptions",
     "EngineOptions",
     "KeyOptions",
+    "SamplingOptions",
     "chain_options",
     "engine_options",
+    "fanout_option",
     "json_option",
     "key_options",
+    "limit_option",
     "loop_options",
+    "max_tokens_option",
+    "model_option",
+    "raw_option",
     "require_writable",
+    "sampling_options",
 ]

@@ -9,8 +9,21 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, ChainOptions, KeyOptions, chain_options, json_option, key_options
+from opml.cli.options import (
+    ChainOptions,
+    KeyOptions,
+    SamplingOptions,
+    chain_options,
+    json_option,
+    key_options,
+    limit_option,
+    max_tokens_option,
+    model_option,
+    raw_option,
+    sampling_options,
+)
 from opml.cli.units import ADDRESS, SECONDS, WEI, ether, harmless, plain
+from opml.dispute.limits import MOST_CALLBACK_GAS
 
 
 @click.command(
@@ -19,21 +32,19 @@ from opml.cli.units import ADDRESS, SECONDS, WEI, ether, harmless, plain
     "  opml request --model model.gguf --prompt Hi --fee 0.01ether --wait",
 )
 @click.option("--prompt", required=True, help="The user's text; tokenised here, with the model file.")
-@click.option("--model", "file", type=FILE, help="The model's file; the demo's by default.")
-@click.option("--limit", type=click.IntRange(1), help="Most positions of the model, as it was registered.")
-@click.option("--raw", is_flag=True, help="Without the chat template of the file.")
-@click.option(
-    "--max-tokens", type=click.IntRange(1, 2**32 - 1), default=64, show_default=True, help="At most."
-)
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
+@model_option
+@limit_option
+@raw_option
+@max_tokens_option(64)
+@sampling_options
 @click.option("--fee", type=WEI, default="0", show_default=True, help="What the answer earns.")
 @click.option(
     "--deadline", type=SECONDS, default="1h", show_default=True, help="Time for claims to be posted."
 )
 @click.option("--callback", type=ADDRESS, help="Contract whose onAnswer is called with the answer.")
-@click.option("--callback-gas", type=click.IntRange(0, 2**32 - 1), default=0, help="Gas promised to it.")
+@click.option(
+    "--callback-gas", type=click.IntRange(0, MOST_CALLBACK_GAS), default=0, help="Gas promised to it."
+)
 @click.option("--wait", is_flag=True, help="Wait for the final answer and print it.")
 @chain_options
 @key_options
@@ -44,9 +55,7 @@ def command(
     limit: int | None,
     raw: bool,
     max_tokens: int,
-    temperature: float,
-    min_p: float,
-    seed: int,
+    sampling: SamplingOptions,
     fee: int,
     deadline: int,
     callback: bytes | None,
@@ -60,7 +69,7 @@ def command(
     from rich.console import Console
 
     from opml.chain.gateway import Order
-    from opml.cli.engines import pack_params, params_of
+    from opml.cli.engines import pack_params
     from opml.cli.view import fetch_with_bar
     from opml.cli.waiting import wait_for_answer
     from opml.models.model import load_model
@@ -73,7 +82,7 @@ def command(
     order = Order(
         nonce=secrets.randbits(64),
         model_id=loaded.id,
-        params=pack_params(params_of(temperature, min_p, seed)),
+        params=pack_params(sampling.words()),
         max_output=max_tokens,
         deadline=now + deadline,
         callback=callback or bytes(20),

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import click
 
-from opml.cli.options import FILE, EngineOptions, engine_options, json_option, require_writable
+from opml.cli.options import (
+    FILE,
+    EngineOptions,
+    SamplingOptions,
+    engine_options,
+    json_option,
+    limit_option,
+    max_tokens_option,
+    raw_option,
+    require_writable,
+    sampling_options,
+)
 from opml.cli.units import harmless
 
 
@@ -20,14 +31,10 @@ from opml.cli.units import harmless
 )
 @click.argument("model", type=FILE)
 @click.option("--prompt", required=True, help="The user's text.")
-@click.option("--raw", is_flag=True, help="Without the chat template of the file.")
-@click.option(
-    "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most output tokens."
-)
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--min-p", type=float, default=0.0, show_default=True, help="0 is off.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise, 64 bits.")
-@click.option("--limit", type=click.IntRange(1), help="Most positions of the model; part of its id.")
+@raw_option
+@max_tokens_option(256)
+@sampling_options
+@limit_option
 @click.option("--claim", type=FILE, help="Write the claim to this file.")
 @click.option("--sidecar", is_flag=True, help="With --claim: also the roots of all positions and slots.")
 @engine_options
@@ -37,9 +44,7 @@ def command(
     prompt: str,
     raw: bool,
     max_tokens: int,
-    temperature: float,
-    min_p: float,
-    seed: int,
+    sampling: SamplingOptions,
     limit: int | None,
     claim: Path | None,
     sidecar: bool,
@@ -51,7 +56,6 @@ def command(
     Prints the text as it comes, then tokens, trace root and time. The same model, prompt and parameters give
     the same trace root on every machine and engine.
     """
-    from opml.cli.engines import params_of
     from opml.models.model import load_model
     from opml.models.tokenizer import StreamDecoder
     from opml.vm.engine import generate
@@ -60,7 +64,7 @@ def command(
         raise click.UsageError("--sidecar goes with --claim FILE")
     if claim is not None:
         require_writable(claim)
-    words = params_of(temperature, min_p, seed)
+    words = sampling.words()
     chosen = engine.choose()
     loaded = load_model(model, limit)
     tokens = loaded.encode_prompt(prompt, raw=raw)

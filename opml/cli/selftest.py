@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opml.cli.options import FILE, json_option
 from opml.errors import EngineError
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     "selftest",
     epilog="\b\nExamples:\n  opml selftest\n  opml selftest --backend native --vectors f32.npz --json",
 )
-@click.option(
-    "--vectors", type=click.Path(path_type=Path), help="Vector file (.npz) instead of the package's."
-)
+@click.option("--vectors", type=FILE, help="Vector file (.npz) instead of the package's.")
 @click.option(
     "--backend",
     "names",
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     help="Only this backend (may be repeated); all by default.",
 )
 @click.option("--full", is_flag=True, help="Hold the EVM to every case instead of a sample. Takes long.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@json_option
 def command(vectors: Path | None, names: tuple[str, ...], full: bool, as_json: bool) -> None:
     """Hold the arithmetic of every backend to float vectors, bit by bit.
 

@@ -15,6 +15,7 @@ from opml.cli.options import (
     engine_options,
     json_option,
     key_options,
+    limit_option,
     loop_options,
 )
 from opml.cli.units import short
@@ -26,7 +27,7 @@ from opml.cli.units import short
     "  opml submit model.gguf --account alice --once",
 )
 @click.argument("model", type=FILE)
-@click.option("--limit", type=click.IntRange(1), help="Most positions of the model, as it was registered.")
+@limit_option
 @chain_options
 @key_options
 @engine_options

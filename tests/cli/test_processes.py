@@ -14,30 +14,22 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from opml.chain.anvil import Anvil, AnvilChain, find_anvil
+from opml.chain.anvil import Anvil, AnvilChain
 from opml.chain.deployment import Deployment
 from opml.chain.gateway import ChainGateway
 from opml.cli.waiting import wait_for_answer
+from tests.anvil import running_anvil
 from tests.installed import PYTHON
 
 pytestmark = pytest.mark.anvil
 
-_ROOT = Path(__file__).parents[2]
-_BIN = _ROOT / "contracts" / "node_modules" / ".bin"
 _NAMES = ("alice", "bob", "carol", "mallory")
 _SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
 def anvil() -> Iterator[Anvil]:
-    binary = find_anvil([_BIN])
-    if binary is None:
-        rule = "anvil is neither on PATH nor in contracts/node_modules/.bin"
-        if os.environ.get("OPML_REQUIRE_ANVIL") == "1":
-            pytest.fail(rule)
-        pytest.skip(rule)
-    with Anvil.start(binary=binary) as process:
-        yield process
+    yield from running_anvil()
 
 
 class World:
