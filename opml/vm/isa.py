@@ -4,8 +4,8 @@ One instruction is one comprehension that writes one tensor:
 
     out[r, c] = finish(fold over k of body(operand_0[...], operand_1[...], ...), operands...)
 
-The numbers of the enumerations are the encoding; the constants of the native engine and of the contracts are
-generated from here. `opml.vm.encoding` turns programs into bytes, `opml.vm.validate` says which ones may run,
+The numbers of the enumerations are the encoding; tests hold the constants of the native engine and of the
+contracts to these. `opml.vm.encoding` turns programs into bytes, `opml.vm.validate` says which ones may run,
 `opml.vm.builder` is the comfortable way to write one.
 """
 
