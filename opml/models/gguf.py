@@ -19,6 +19,7 @@ another 0.025 s. The package is the oracle of the tests.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -126,18 +127,18 @@ class GgufFile:
             return self._default(key, default)
         if value.type != STRING:
             self._wrong_type(key, value, "a string")
-        return self._decode(key, self._strings(value)[0])
+        try:
+            return next(self._strings(value)).decode()
+        except UnicodeDecodeError:
+            self._refuse(f"{key} is not valid UTF-8")
 
     def texts(self, key: str) -> list[str]:
         """The array of UTF-8 strings at `key`."""
-        value = self._array(key)
-        if value.element != STRING:
-            self._wrong_type(key, value, "an array of strings")
-        items = self._strings(value)
-        try:
-            return [item.decode() for item in items]
-        except UnicodeDecodeError:
-            return [self._decode(f"{key}[{n}]", item) for n, item in enumerate(items)]
+        return list(self._each_text(key))
+
+    def require_texts(self, key: str) -> None:
+        """What `texts` would raise, at no memory: for an array that may never be needed."""
+        deque(self._each_text(key), maxlen=0)
 
     def integers(self, key: str) -> npt.NDArray[np.int64]:
         """The array of integers at `key`, int64."""
@@ -202,20 +203,23 @@ class GgufFile:
         code = value.element if value.type == ARRAY else value.type
         return np.frombuffer(self._map, SCALARS[code], value.count, value.start)
 
-    def _strings(self, value: Value) -> list[bytes]:
+    def _each_text(self, key: str) -> Iterator[str]:
+        value = self._array(key)
+        if value.element != STRING:
+            self._wrong_type(key, value, "an array of strings")
+        for n, item in enumerate(self._strings(value)):
+            try:
+                yield item.decode()
+            except UnicodeDecodeError:
+                self._refuse(f"{key}[{n}] is not valid UTF-8")
+
+    def _strings(self, value: Value) -> Iterator[bytes]:
         """The bytes of each string of a value; the walk of `read_entry` has checked every length."""
-        buffer, unpack, at, items = self._map, U64.unpack_from, value.start, []
+        buffer, unpack, at = self._map, U64.unpack_from, value.start
         for _ in range(value.count):
             start = at + 8
             at = start + unpack(buffer, at)[0]
-            items.append(buffer[start:at])
-        return items
-
-    def _decode(self, key: str, item: bytes) -> str:
-        try:
-            return item.decode()
-        except UnicodeDecodeError:
-            self._refuse(f"{key} is not valid UTF-8")
+            yield buffer[start:at]
 
     def _default(self, key: str, default: T | None) -> T:
         if default is None:

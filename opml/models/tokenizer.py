@@ -15,6 +15,8 @@ from enum import IntEnum
 from functools import cached_property, lru_cache
 from typing import Final, NoReturn, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import regex
 
 from opml.errors import InputError, ModelFileError
@@ -25,6 +27,7 @@ from opml.models.pretokenize import FAMILIES, Family
 MAX_VOCABULARY: Final = 1 << 21
 MAX_PIECE_BYTES: Final = 65_535  # a claim states the length of a piece in a u16
 MAX_END_TOKENS: Final = 16
+_MERGES: Final = "tokenizer.ggml.merges"
 _END_KEYS: Final = ("eos_token_id", "eot_token_id", "eom_token_id")
 _END_TEXTS: Final = frozenset(
     (
@@ -74,13 +77,12 @@ class Tokenizer:
     """
 
     def __init__(self, file: GgufFile) -> None:
-        self._file = file
+        self.file = file
         self._texts = file.texts("tokenizer.ggml.tokens")
         self.size = len(self._texts)
         if not 1 <= self.size <= MAX_VOCABULARY:
             self._refuse(f"the vocabulary has {self.size} tokens, expected 1 to {MAX_VOCABULARY}")
-        self._kinds = self._read_kinds()
-        self._ids = {text: token for token, text in enumerate(self._texts)}
+        self.kinds = self._read_kinds()
         self.bos = self._token("bos_token_id")
         self.eos = self._token("eos_token_id")
         self.end_tokens = self._read_end_tokens()
@@ -101,7 +103,7 @@ class Tokenizer:
         for match in pattern.finditer(text) if pattern else ():
             if match.start() > at:
                 tokens += self._model.encode(text[at : match.start()], first)
-            tokens.append(self._ids[match.group()])
+            tokens.append(self.ids[match.group()])
             at, first = match.end(), True
         if at < len(text):
             tokens += self._model.encode(text[at:], first)
@@ -127,7 +129,7 @@ class Tokenizer:
     @cached_property
     def pieces(self) -> list[bytes]:
         """`piece` of every token in order."""
-        return [self._spell(*entry) for entry in zip(self._texts, self._kinds, strict=True)]
+        return [self._spell(*entry) for entry in zip(self._texts, self.kinds, strict=True)]
 
     def _spell(self, text: str, kind: int) -> bytes:
         match kind:
@@ -144,6 +146,11 @@ class Tokenizer:
         return piece
 
     @cached_property
+    def ids(self) -> dict[str, int]:
+        """The token of each text, the last of equals. Not made at load: only text needs it."""
+        return {text: token for token, text in enumerate(self._texts)}
+
+    @cached_property
     def control_texts(self) -> tuple[str, ...]:
         """The texts of the control tokens, the longest first."""
         return self._texts_of(TokenKind.CONTROL)
@@ -157,59 +164,57 @@ class Tokenizer:
         return _any_of(self._texts_of(TokenKind.USER_DEFINED))
 
     def _texts_of(self, kind: TokenKind) -> tuple[str, ...]:
-        found = {text for text, k in zip(self._texts, self._kinds, strict=True) if k == kind and text}
+        found = {text for text, k in zip(self._texts, self.kinds, strict=True) if k == kind and text}
         return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
     def _read_kinds(self) -> list[int]:
         key = "tokenizer.ggml.token_type"
-        if key not in self._file:
+        if key not in self.file:
             return [TokenKind.NORMAL] * self.size
-        kinds: list[int] = self._file.integers(key).tolist()
+        kinds: list[int] = self.file.integers(key).tolist()
         if len(kinds) != self.size:
             self._refuse(f"{key} has {len(kinds)} entries, expected one a token: {self.size}")
         return kinds
 
     def _token(self, name: str) -> int | None:
         key = f"tokenizer.ggml.{name}"
-        return self._file.integer(key, most=self.size - 1) if key in self._file else None
+        return self.file.integer(key, most=self.size - 1) if key in self.file else None
 
     def _read_end_tokens(self) -> tuple[int, ...]:
         named = {token for name in _END_KEYS if (token := self._token(name)) is not None}
-        known = {self._ids[text] for text in _END_TEXTS if text in self._ids}
-        found = named | {token for token in known if self._kinds[token] == TokenKind.CONTROL}
+        known = {text: token for token, text in enumerate(self._texts) if text in _END_TEXTS}
+        found = named | {token for token in known.values() if self.kinds[token] == TokenKind.CONTROL}
         if not 1 <= len(found) <= MAX_END_TOKENS:
             self._refuse(f"the vocabulary has {len(found)} end tokens, expected 1 to {MAX_END_TOKENS}")
         return tuple(sorted(found))
 
     def _read_model(self) -> _Model:
-        model = self._file.text("tokenizer.ggml.model")
+        model = self.file.text("tokenizer.ggml.model")
         match model:
             case "gpt2":
-                pre = self._file.text("tokenizer.ggml.pre", "default")
+                pre = self.file.text("tokenizer.ggml.pre", "default")
                 if pre not in FAMILIES:
                     self._refuse(f"tokenizer.ggml.pre is {pre!r}; supported are {', '.join(FAMILIES)}")
-                return _BytePair(self._ids, self._file.texts("tokenizer.ggml.merges"), FAMILIES[pre])
+                self.file.require_texts(_MERGES)
+                return _BytePair(self, FAMILIES[pre])
             case "llama":
-                scores = self._file.reals("tokenizer.ggml.scores").tolist()
+                scores = self.file.reals("tokenizer.ggml.scores")
                 if len(scores) != self.size:
                     self._refuse(f"tokenizer.ggml.scores has {len(scores)} entries, expected {self.size}")
-                prefix = self._file.flag("tokenizer.ggml.add_space_prefix", True)
-                return _SentencePiece(self._ids, self._kinds, scores, prefix)
+                prefix = self.file.flag("tokenizer.ggml.add_space_prefix", True)
+                return _SentencePiece(self, scores, prefix)
             case _:
                 self._refuse(f"tokenizer.ggml.model is {model!r}; supported are gpt2 and llama")
 
     def _refuse(self, rule: str) -> NoReturn:
-        raise ModelFileError(f"{self._file.path}: {rule}; use a file with a supported, complete vocabulary")
+        raise ModelFileError(f"{self.file.path}: {rule}; use a file with a supported, complete vocabulary")
 
 
 class _BytePair:
     """GPT-2's scheme: UTF-8 bytes spelled as printable characters, merged within words in a list's order."""
 
-    def __init__(self, ids: dict[str, int], merges: Sequence[str], family: Family) -> None:
-        self._ids, self._family = ids, family
-        self._ranks: dict[str, int] = {}
-        for rank, pair in enumerate(merges):
-            self._ranks.setdefault(pair, rank)
+    def __init__(self, owner: Tokenizer, family: Family) -> None:
+        self._owner, self._family = owner, family
         self.add_bos = family.add_bos
         self._word = lru_cache(maxsize=1 << 14)(self._encode_word)
 
@@ -222,19 +227,28 @@ class _BytePair:
             return text.encode()
         return text.translate(_BYTE_OF_SPELLED).encode("latin-1")
 
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        """The place of each pair in the list, the first of equals."""
+        ranks: dict[str, int] = {}
+        for rank, pair in enumerate(self._owner.file.texts(_MERGES)):
+            ranks.setdefault(pair, rank)
+        return ranks
+
     def _encode_word(self, word: str) -> tuple[int, ...]:
+        ids = self._owner.ids
         spelled = word.encode().decode("latin-1").translate(_SPELLED_BYTE)
-        if self._family.whole_words and spelled in self._ids:
-            return (self._ids[spelled],)
+        if self._family.whole_words and spelled in ids:
+            return (ids[spelled],)
         tokens: list[int] = []
         for symbol in merge(spelled, lambda left, right: self._ranks.get(f"{left} {right}")):
-            if symbol in self._ids:
-                tokens.append(self._ids[symbol])
+            if symbol in ids:
+                tokens.append(ids[symbol])
                 continue
             for character in symbol:
-                if character not in self._ids:
+                if character not in ids:
                     _refuse_byte(ord(character.translate(_BYTE_OF_SPELLED)), word)
-                tokens.append(self._ids[character])
+                tokens.append(ids[character])
         return tuple(tokens)
 
 
@@ -243,18 +257,15 @@ class _SentencePiece:
 
     add_bos = True
 
-    def __init__(
-        self, ids: dict[str, int], kinds: list[int], scores: list[float], space_prefix: bool
-    ) -> None:
-        self._ids, self._scores, self._space_prefix = ids, scores, space_prefix
-        self._bytes = {_byte_of(text): token for text, token in ids.items() if kinds[token] == TokenKind.BYTE}
+    def __init__(self, owner: Tokenizer, scores: npt.NDArray[np.float64], space_prefix: bool) -> None:
+        self._owner, self._scores, self._space_prefix = owner, scores, space_prefix
 
     def encode(self, text: str, first: bool) -> list[int]:
         spelled = (" " if self._space_prefix and first else "") + text
         tokens: list[int] = []
         for symbol in merge(spelled.replace(" ", _SPACE), self._priority):
-            if symbol in self._ids:
-                tokens.append(self._ids[symbol])
+            if symbol in self._owner.ids:
+                tokens.append(self._owner.ids[symbol])
                 continue
             for byte in symbol.encode():
                 if byte not in self._bytes:
@@ -265,9 +276,14 @@ class _SentencePiece:
     def piece(self, text: str) -> bytes:
         return text.replace(_SPACE, " ").encode()
 
+    @cached_property
+    def _bytes(self) -> dict[int | None, int]:
+        owner = self._owner
+        return {_byte_of(text): n for text, n in owner.ids.items() if owner.kinds[n] == TokenKind.BYTE}
+
     def _priority(self, left: str, right: str) -> float | None:
-        token = self._ids.get(left + right)
-        return None if token is None else -self._scores[token]
+        token = self._owner.ids.get(left + right)
+        return None if token is None else -float(self._scores[token])
 
 
 class StreamDecoder:

@@ -89,6 +89,8 @@ def test_lone_surrogate_is_refused() -> None:
         ({"tokenizer.ggml.eos_token_id": 440}, "is 440, expected 0 to 439"),
         ({"tokenizer.ggml.token_type": [1, 2]}, "has 2 entries, expected one a token: 440"),
         ({"tokenizer.ggml.tokens": [1]}, "expected an array of strings"),
+        ({"tokenizer.ggml.merges": [1]}, "expected an array of strings"),
+        ({"tokenizer.ggml.merges": ["a b", b"\xff"]}, r"merges\[1\] is not valid UTF-8"),
     ],
 )
 def test_damaged_vocabulary_is_refused(change: dict[str, Any], rule: str) -> None:
