@@ -1,6 +1,6 @@
 """A constant has one owner: each that a contract states is Python's, or is named here as the contract's own.
 
-Flat figures of gas that only a contract uses are held to measurements (`tests/contracts/test_economics.py`).
+Flat figures of gas that only a contract uses are held to measurements (`tests/contracts/test_gas.py`).
 """
 
 from __future__ import annotations

@@ -29,6 +29,17 @@ def find_anvil(extra: Sequence[Path] = ()) -> Path | None:
     return Path(found) if found else None
 
 
+def require_anvil() -> Path:
+    """The anvil on PATH; `InputError` where there is none."""
+    found = find_anvil()
+    if found is None:
+        raise InputError(
+            "anvil is not on PATH: install it (`npm install -g @foundry-rs/anvil`, or foundryup), "
+            "or use the embedded chain"
+        )
+    return found
+
+
 class AnvilChain(RpcChain):
     """A `Chain` and `LocalChain` on a running anvil.
 
@@ -106,12 +117,7 @@ class Anvil:
 
         Raises `InputError` when anvil isn't installed, `ChainError` when it doesn't come up.
         """
-        program = binary or find_anvil()
-        if program is None:
-            raise InputError(
-                "anvil is not on PATH: install it (`npm install -g @foundry-rs/anvil`, or foundryup), "
-                "or use the embedded chain"
-            )
+        program = binary or require_anvil()
         folder = Path(tempfile.mkdtemp(prefix="opml-anvil-"))
         log = folder / "anvil.log"
         command = [
@@ -183,4 +189,4 @@ class Anvil:
         self.stop()
 
 
-__all__ = ["MNEMONIC", "Anvil", "AnvilChain", "development_accounts", "find_anvil"]
+__all__ = ["MNEMONIC", "Anvil", "AnvilChain", "development_accounts", "find_anvil", "require_anvil"]

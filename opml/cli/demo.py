@@ -18,11 +18,11 @@ from opml.cli.options import (
     model_option,
 )
 from opml.cli.units import plain
-from opml.errors import InputError
 
 if TYPE_CHECKING:
     from opml.chain.anvil import Anvil
 
+DEFAULT_FAULT = "product-middle"
 QUESTION = "What is the capital of Norway?"
 
 
@@ -54,7 +54,7 @@ class _DemoCommand(click.Command):
 @model_option
 @limit_option
 @max_tokens_option(64)
-@click.option("--fault", default="product-middle", show_default=True, help="What the cheat does; see below.")
+@click.option("--fault", show_default=DEFAULT_FAULT, help="What a cheating submitter falsifies; see below.")
 @click.option(
     "--role",
     type=click.Choice(["cheating-submitter", "cheating-challenger"]),
@@ -71,7 +71,7 @@ def command(
     file: Path | None,
     limit: int | None,
     max_tokens: int,
-    fault: str,
+    fault: str | None,
     role: str,
     fanout: int,
     on_anvil: bool,
@@ -86,25 +86,34 @@ def command(
     """
     from rich.console import Console
 
+    from opml.chain.anvil import require_anvil
     from opml.cli.engines import params_of
+    from opml.cli.prompting import prompted
     from opml.cli.story import Story
-    from opml.cli.story_facts import Settings, facts_of
+    from opml.cli.story_facts import CHEATING_SUBMITTER, Settings, facts_of
     from opml.cli.view import SilentView, TerminalView, fetch_with_bar
     from opml.cli.workshop import Workshop
+    from opml.dispute.faults import check_fault
     from opml.dispute.types import Terms
     from opml.models.model import load_model
 
+    if fault is not None and role != CHEATING_SUBMITTER:
+        raise click.UsageError(
+            f"--fault is what a cheating submitter falsifies, but with --role {role} the claim is right: "
+            "leave one of the two out"
+        )
+    fault = DEFAULT_FAULT if fault is None else fault
+    check_fault(fault)
+    if on_anvil:
+        require_anvil()
     console = Console(stderr=as_json)
     chosen = engine.choose()
     model = load_model(file or Path(fetch_with_bar(console)), limit)
-    tokens = model.encode_prompt(prompt)
-    room = model.limit + 1 - len(tokens)
-    if room < 1:
-        raise InputError(f"the prompt takes all of the model's {model.limit} positions: shorten it")
+    tokens, most = prompted(model, prompt, max_tokens)
     settings = Settings(
         prompt=tuple(tokens),
         params=params_of(),
-        max_output=min(max_tokens, room),
+        max_output=most,
         fault=fault,
         role=role,
         terms=Terms(fanout=fanout),

@@ -14,7 +14,15 @@ _OFF = 0xFF800000  # -infinity: min-p off
 
 
 def choose_engine(name: str, threads: int | None, level: str = "auto") -> tuple[Engine, str]:
-    """The engine by name; for `auto` the fastest that runs here. The text says what is lost, or is empty."""
+    """The engine by name; for `auto` the fastest that runs here. The text says what is lost, or is empty.
+
+    Raises `EngineError` for one that isn't available, `InputError` for what the reference engine lacks.
+    """
+    if name == "reference" and (threads is not None or level != "auto"):
+        raise InputError(
+            "the reference engine has one thread and no instruction sets: leave out --threads and --level, "
+            "or choose --engine soft or native"
+        )
     count = threads or available_threads()
     if name != "auto":
         return get_engine(name, count, level), ""
@@ -24,6 +32,8 @@ def choose_engine(name: str, threads: int | None, level: str = "auto") -> tuple[
             return get_engine(candidate, count, level), "; ".join(reasons)
         except EngineError as problem:
             reasons.append(str(problem))
+    if level != "auto":  # names what the reference engine lacks
+        raise EngineError(reasons[0])
     reasons.append("the reference engine is used: it is slow")
     return get_engine("reference"), "; ".join(reasons)
 

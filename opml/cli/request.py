@@ -43,7 +43,10 @@ from opml.dispute.limits import MOST_CALLBACK_GAS
 )
 @click.option("--callback", type=ADDRESS, help="Contract whose onAnswer is called with the answer.")
 @click.option(
-    "--callback-gas", type=click.IntRange(0, MOST_CALLBACK_GAS), default=0, help="Gas promised to it."
+    "--callback-gas",
+    type=click.IntRange(0, MOST_CALLBACK_GAS),
+    default=0,
+    help="Gas promised to it; goes with --callback.",
 )
 @click.option("--wait", is_flag=True, help="Wait for the final answer and print it.")
 @chain_options
@@ -66,16 +69,19 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask a question on chain; prints the request's id."""
+    if (callback is None) != (callback_gas == 0):
+        raise click.UsageError("--callback and --callback-gas go together: which contract, with how much gas")
     from rich.console import Console
 
     from opml.chain.gateway import Order
     from opml.cli.engines import pack_params
+    from opml.cli.prompting import prompted
     from opml.cli.view import fetch_with_bar
     from opml.cli.waiting import wait_for_answer
     from opml.models.model import load_model
 
     loaded = load_model(file or fetch_with_bar(Console(stderr=True)), limit)
-    tokens = loaded.encode_prompt(prompt, raw=raw)
+    tokens, most = prompted(loaded, prompt, max_tokens, raw=raw)
     gateway = chain.gateway(key.signer())
     gateway.model(loaded.id)
     now, _ = gateway.now()
@@ -83,7 +89,7 @@ def command(
         nonce=secrets.randbits(64),
         model_id=loaded.id,
         params=pack_params(sampling.words()),
-        max_output=max_tokens,
+        max_output=most,
         deadline=now + deadline,
         callback=callback or bytes(20),
         callback_gas=callback_gas,

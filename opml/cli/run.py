@@ -56,6 +56,7 @@ def command(
     Prints the text as it comes, then tokens, trace root and time. The same model, prompt and parameters give
     the same trace root on every machine and engine.
     """
+    from opml.cli.prompting import prompted
     from opml.models.model import load_model
     from opml.models.tokenizer import StreamDecoder
     from opml.vm.engine import generate
@@ -67,7 +68,7 @@ def command(
     words = sampling.words()
     chosen = engine.choose()
     loaded = load_model(model, limit)
-    tokens = loaded.encode_prompt(prompt, raw=raw)
+    tokens, most = prompted(loaded, prompt, max_tokens, raw=raw)
     machine = chosen.load(loaded.program, loaded.weights)
     assert loaded.tokenizer is not None  # `encode_prompt` needed it
     decoder = StreamDecoder(loaded.tokenizer)
@@ -77,14 +78,14 @@ def command(
             click.echo(harmless(decoder.push(token)), nl=False)
 
     start = time.perf_counter()
-    trace = generate(machine, tokens, max_tokens, words, loaded.end_tokens, on_token=show)
+    trace = generate(machine, tokens, most, words, loaded.end_tokens, on_token=show)
     root = trace.trace_root()
     seconds = time.perf_counter() - start
     if not as_json:
         click.echo(harmless(decoder.finish()) + "\n")
     from opml.cli.claim_file import Roots, claim_of, roots_of  # the first token does not wait for it
 
-    made = claim_of(trace, model_id=loaded.id, max_output=max_tokens, pieces=loaded.pieces)
+    made = claim_of(trace, model_id=loaded.id, max_output=most, pieces=loaded.pieces)
     if claim is not None:
         made.save(claim)
         if sidecar:

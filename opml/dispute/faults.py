@@ -21,7 +21,7 @@ from opml.dispute.cheats import (
     standing_for,
 )
 from opml.dispute.own import Own
-from opml.dispute.places import find_slot, parse_flip
+from opml.dispute.places import find_slot, flip_parts, parse_flip
 from opml.dispute.scenario import (
     SIGN,
     Cheat,
@@ -400,19 +400,26 @@ FAULTS: Mapping[str, tuple[str, Callable[[Scenario, str], Cheat]]] = {
 """Name → what it is, and how it is planted."""
 
 
+def check_fault(fault: str) -> None:
+    """Raises `InputError` for an unknown name or a malformed place: what is wrong on any run."""
+    if ":" in fault:
+        flip_parts(fault)
+    elif fault not in FAULTS:
+        raise InputError(
+            f"no fault {fault!r}: choose one of {', '.join(FAULTS)}, or position:slot:element:xor-mask"
+        )
+
+
 def plant(scenario: Scenario, fault: str) -> Cheat:
     """The cheat of a named fault, or of `position:slot:element:xor-mask`.
 
     Raises `InputError` for an unknown name, a place that isn't there, or a fault this run has no occasion
     for.
     """
+    check_fault(fault)
     if ":" in fault:
         return flipped(scenario, fault, [parse_flip(scenario.layout, scenario.honest, fault)])
-    if fault not in FAULTS:
-        raise InputError(
-            f"no fault {fault!r}: choose one of {', '.join(FAULTS)}, or position:slot:element:xor-mask"
-        )
     return FAULTS[fault][1](scenario, fault)
 
 
-__all__ = ["FAULTS", "Cheat", "Scenario", "find_slot", "parse_flip", "plant"]
+__all__ = ["FAULTS", "Cheat", "Scenario", "check_fault", "find_slot", "parse_flip", "plant"]

@@ -18,40 +18,45 @@ def parse_flip(layout: Layout, trace: Trace, text: str) -> Flip:
 
     Raises `InputError` that names the part that is wrong and what it may be.
     """
+    position, named, element, xor = flip_parts(text)
+    last = len(trace.tokens) - 2
+    if position > last:
+        raise InputError(f"position {position} is not computed: expected 0 … {last}")
+    slot = find_slot(layout, named)
+    if not layout.exists(slot, position, trace.prompt_length):
+        raise InputError(
+            f"slot {named} exists only where a token is yielded: positions {trace.prompt_length - 1} … {last}"
+        )
+    count = element_count(layout, slot, position)
+    if element >= count:
+        raise InputError(f"slot {named} has {count} elements at position {position}, asked for {element}")
+    width = 8 * OUT_BYTES[slot.instr.out]
+    if not 0 < xor < 1 << width:
+        raise InputError(f"an element of slot {named} has {width} bits: expected a mask of 1 … {width} bits")
+    return Flip(position, slot.number, element, xor)
+
+
+def flip_parts(text: str) -> tuple[int, str, int, int]:
+    """The parts of `position:slot:element:xor-mask`, before any trace is at hand. Raises `InputError`."""
     parts = text.split(":")
     if len(parts) != 4:
         raise InputError(f"a fault is position:slot:element:xor-mask, found {text!r}")
     position, element, xor = (
         _number(parts[i], what) for i, what in ((0, "position"), (2, "element"), (3, "mask"))
     )
-    last = len(trace.tokens) - 2
-    if position > last:
-        raise InputError(f"position {position} is not computed: expected 0 … {last}")
-    slot = find_slot(layout, parts[1])
-    if not layout.exists(slot, position, trace.prompt_length):
-        raise InputError(
-            f"slot {parts[1]} exists only where a token is yielded: "
-            f"positions {trace.prompt_length - 1} … {last}"
-        )
-    count = element_count(layout, slot, position)
-    if element >= count:
-        raise InputError(f"slot {parts[1]} has {count} elements at position {position}, asked for {element}")
-    width = 8 * OUT_BYTES[slot.instr.out]
-    if not 0 < xor < 1 << width:
-        raise InputError(
-            f"an element of slot {parts[1]} has {width} bits: expected a mask of 1 … {width} bits"
-        )
-    return Flip(position, slot.number, element, xor)
+    if xor == 0:
+        raise InputError("a mask of 0 changes nothing: set the bits to be flipped")
+    return position, parts[1], element, xor
 
 
 def find_slot(layout: Layout, text: str) -> SlotInfo:
     """The slot of a number, a name (the first of that name), or `layer.name`."""
-    if text.isdecimal():
+    if re.fullmatch(r"[0-9]{1,9}", text):
         if int(text) >= len(layout.slots):
             raise InputError(f"slot {text} of {len(layout.slots)}: list them with `opml model show`")
         return layout.slots[int(text)]
     layer, name = None, text
-    if match := re.fullmatch(r"(\d+)\.(.+)", text):
+    if match := re.fullmatch(r"([0-9]{1,9})\.(.+)", text):
         layer, name = int(match[1]), match[2]
     for slot in layout.slots:
         if slot.instr.name == name and (layer is None or layer_of(layout, slot) == layer):

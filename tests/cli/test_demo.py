@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,20 @@ def test_terminal_view_tells_the_story(opml: Any, tiny_file: Path) -> None:
         assert text in run.stdout
 
 
-@pytest.mark.parametrize("fault", ["nonsense", "1:2:3", "900:0:0:1", "0:nothing:0:1", "0:0:0:0"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "nonsense",
+        "",
+        "1:2:3",
+        "900:0:0:1",
+        "0:nothing:0:1",
+        "0:0:0:0",
+        f"0:{'9' * 5000}:0:1",
+        f"0:{'9' * 5000}.k:0:1",
+        "0:٣:0:1",
+    ],
+)
 def test_unknown_fault_is_refused(opml: Any, tiny_file: Path, fault: str) -> None:
     result = opml("demo", "--model", tiny_file, *OPTIONS, "--fault", fault)
     assert isinstance(result.exception, InputError)
@@ -90,3 +104,30 @@ def test_help_lists_the_faults(opml: Any) -> None:
 
     shown = opml("demo", "--help").stdout
     assert all(name in shown for name in FAULTS)
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "", "1:2:3", "1:2:3:0", "1:2:-3:4", "x:2:3:4"])
+def test_fault_that_no_run_knows_is_refused_before_the_model_is_loaded(opml: Any, fault: str) -> None:
+    result = opml("demo", "--model", "none.gguf", "--fault", fault)
+    assert isinstance(result.exception, InputError) and "none.gguf" not in str(result.exception)
+
+
+def test_fault_of_a_submitter_that_is_honest_is_refused(opml: Any) -> None:
+    result = opml(
+        "demo", "--model", "none.gguf", "--role", "cheating-challenger", "--fault", "product-middle"
+    )
+    assert result.exit_code == 2 and "leave one of the two out" in result.stderr
+
+
+def test_anvil_that_is_not_there_is_said_before_the_model_is_loaded(
+    opml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = opml("demo", "--model", "none.gguf", "--anvil")
+    assert isinstance(result.exception, InputError) and "anvil is not on PATH" in str(result.exception)
+
+
+def test_more_tokens_than_positions_are_said_and_the_rest_is_played(opml: Any, tiny_file: Path) -> None:
+    result = opml("demo", "--model", tiny_file, "--prompt", "the end", "--max-tokens", 10**6, "--json")
+    assert result.exit_code == 0 and "output tokens" in result.stderr
+    assert json.loads(result.stdout)["verdict"] == "challenger"

@@ -57,3 +57,11 @@ def test_request_that_no_oracle_takes_is_refused(
 @pytest.mark.parametrize("claim", ["zz", "", "0x" + "1" * 65])
 def test_other_start_of_a_claim_is_refused(opml: Any, claim: str) -> None:
     assert "is no hash" in opml("games", *NOWHERE, "--claim", claim).stderr
+
+
+@pytest.mark.parametrize("option", [("--callback", "0x" + "12" * 20), ("--callback-gas", 50_000)])
+def test_callback_without_gas_and_gas_without_callback_are_refused(
+    opml: Any, tiny_file: Path, option: tuple[str, object]
+) -> None:
+    result = opml("request", "--prompt", "x", "--model", tiny_file, *NOWHERE, *option)
+    assert result.exit_code == 2 and "go together" in result.stderr

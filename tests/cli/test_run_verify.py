@@ -70,6 +70,33 @@ def test_instruction_set_that_is_not_there_is_refused(
     )
 
 
+@pytest.mark.parametrize("option", [("--threads", 2), ("--level", "avx2")])
+def test_option_that_the_reference_engine_lacks_is_refused(
+    opml: Any, tiny_file: Path, option: tuple[str, object]
+) -> None:
+    result = opml("run", tiny_file, "--prompt", PROMPT, "--engine", "reference", *option)
+    assert isinstance(result.exception, InputError) and "leave out" in str(result.exception)
+
+
+def test_level_that_is_not_there_falls_back_to_no_other_engine(
+    opml: Any, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_module(), "levels", lambda: ["baseline"])
+    result = opml("run", tiny_file, "--prompt", PROMPT, "--level", "avx512")
+    assert isinstance(result.exception, EngineError) and "lacks the level" in str(result.exception)
+
+
+def test_claim_asks_for_no_more_than_the_model_has_room_for(
+    opml: Any, tiny_file: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "c.json"
+    result = opml("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 2**32 - 1, "--claim", made)
+    assert result.exit_code == 0 and "output tokens" in result.stderr
+    content = json.loads(made.read_text())
+    assert content["maxOutput"] == content["limit"] + 1 - len(content["prompt"])
+    assert opml("verify", tiny_file, made).exit_code == 0
+
+
 def test_sampling_depends_on_the_seed_alone(opml: Any, tiny_file: Path) -> None:
     def tokens(*more: object) -> list[int]:
         run = opml.json("run", tiny_file, "--prompt", PROMPT, "--max-tokens", 12, *more)
