@@ -1,12 +1,13 @@
 """Quality of the answers: scores of the same token ids on the same file, ours and llama.cpp's.
 
-    python benchmarks/quality.py MODEL.gguf --peer-python PYTHON [--kinds Q4_1,F16] [--text FILE]...
+    python benchmarks/quality.py MODEL.gguf --peer-python PYTHON [--kinds Q4_1,F16] [--text FILE]... [--exact]
 
 For each text the difference of the mean negative log-likelihood with its standard error over the tokens, and
 how often the likeliest token is the same. llama.cpp does not agree with itself when it batches differently,
 stores K and V in f32 or fuses attention: how often it does, on the first of the types, is the noise floor
 that our agreement is to be read against. Texts are nine files of this project, files that are named, or lists
-of ids from a file (a list of lists).
+of ids from a file (a list of lists). `--exact` holds both programs to the same file computed without rounding
+(`exact.py`), which tells whose rounding costs more.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exact import Exact
 from rounds import HERE, common_arguments, heading, machine, requantised, table, worker, write_json
 
 ROOT = HERE.resolve().parent
@@ -76,9 +78,15 @@ def standard_error(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def compare(
-    model: Path, peer_python: Path, ids: dict[str, list[int]], threads: int, settings: Sequence[str]
+    model: Path,
+    peer_python: Path,
+    ids: dict[str, list[int]],
+    threads: int,
+    settings: Sequence[str],
+    exact: bool,
 ) -> list[dict[str, Any]]:
-    """A row for each text: ours against the peer as it comes, and the peer against itself by `settings`."""
+    """A row for each text: ours against the peer as it comes, the peer against itself by `settings`, and with
+    `exact` both against the model without rounding."""
     context = max(map(len, ids.values()))
     with worker(sys.executable, "ours", model, context, threads) as ours:
         assert ours is not None
@@ -89,7 +97,23 @@ def compare(
             assert peer is not None
             theirs[setting] = {name: peer.ask("score", ids=text) for name, text in ids.items()}
     plain = theirs.pop(PLAIN)
-    return [row(name, text, mine[name], plain[name], theirs) for name, text in ids.items()]
+    rows = [row(name, text, mine[name], plain[name], theirs) for name, text in ids.items()]
+    if exact:
+        true = Exact(model)
+        for one, (name, text) in zip(rows, ids.items(), strict=True):
+            nll = true.score(text).nll
+            one["exact"] = {
+                "nll": float(np.mean(nll)),
+                "ours": distance(mine[name]["nll"], nll),
+                "peer": distance(plain[name]["nll"], nll),
+            }
+    return rows
+
+
+def distance(nll: list[float], exact: list[float]) -> dict[str, float]:
+    """From the exact model: relative difference of the means; root mean square of a token's, in nats."""
+    apart = np.array(nll) - np.array(exact)
+    return {"difference": mean_difference(nll, exact), "rms": float(np.sqrt((apart * apart).mean()))}
 
 
 def row(
@@ -148,9 +172,12 @@ def report(facts: dict[str, Any]) -> str:
         for row in found
     ]
     parts = [heading(facts["machine"]), table(head, rows)]
-    head = ["type", "texts", "difference, by text", "mean", f"over {DIFFERENCE_MUST:.1%}"]
+    head = ["type", "texts", "difference, by text", "mean, error over texts", f"over {DIFFERENCE_MUST:.1%}"]
     head += ["standard error of one text", "same likeliest token"]
     parts.append(table(head, [summary(kind, found) for kind, found in facts["kinds"].items()]))
+    if "exact" in own[0]:
+        head = ["type", "ours less exact", "llama.cpp less exact", "a token, ours", "a token, llama.cpp"]
+        parts.append(table(head, [beside_exact(kind, found) for kind, found in facts["kinds"].items()]))
     return "\n\n".join(parts)
 
 
@@ -161,11 +188,27 @@ def summary(kind: str, found: list[dict[str, Any]]) -> list[str]:
         kind,
         str(len(found)),
         f"{min(differences):+.3%} … {max(differences):+.3%}",
-        f"{float(np.mean(differences)):+.3%}",
+        with_error(differences),
         str(sum(abs(one) > DIFFERENCE_MUST for one in differences)),
         f"{min(errors):.3%} … {max(errors):.3%}",
         f"{min(same):.1%} … {max(same):.1%}",
     ]
+
+
+def with_error(differences: Sequence[float]) -> str:
+    """Mean over texts and its standard error: texts vary independently, tokens of one text need not."""
+    if len(differences) == 1:
+        return f"{differences[0]:+.3%}"
+    error = float(np.std(differences, ddof=1) / np.sqrt(len(differences)))
+    return f"{float(np.mean(differences)):+.3%} ± {error:.3%}"
+
+
+def beside_exact(kind: str, found: list[dict[str, Any]]) -> list[str]:
+    """A type's line: both programs' mean distances from the exact model, and a token's in nats."""
+    sides = [[row["exact"][side] for row in found] for side in ("ours", "peer")]
+    means = [with_error([one["difference"] for one in side]) for side in sides]
+    tokens = [np.sqrt(np.mean([one["rms"] ** 2 for one in side])) for side in sides]
+    return [kind, *means, *(f"{one:.4f}" for one in tokens)]
 
 
 def main() -> None:
@@ -177,6 +220,7 @@ def main() -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--text", type=Path, action="append", help="a text to score; may be repeated")
     chosen.add_argument("--ids", type=Path, help="JSON: a list of lists of token ids")
+    parser.add_argument("--exact", action="store_true", help="hold both to the model without rounding, too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--length", type=int, default=LENGTH, help="tokens of each text")
     arguments = parser.parse_args()
@@ -197,7 +241,7 @@ def main() -> None:
     facts: dict[str, Any] = {"machine": machine(), "kinds": kinds}
     for kind, file in files.items():
         settings = list(SETTINGS)[1:] if kind == own else []
-        kinds[kind] = compare(file, arguments.peer_python, ids, arguments.threads, settings)
+        kinds[kind] = compare(file, arguments.peer_python, ids, arguments.threads, settings, arguments.exact)
     write_json(arguments.json, facts)
     print(report(facts))
 

@@ -126,10 +126,12 @@ def test_quality_against_itself_differs_nowhere(tiny: Path, tmp_path: Path) -> N
         (tmp_path / name).write_text(f"the {name} in the end of it all")
     texts = ("--text", tmp_path / "one", "--text", tmp_path / "two", "--length", 12)
     options = ("--peer-python", peer, "--kinds", "Q4_1,F16", "--work", tmp_path, *texts)
-    found = run_json(tmp_path, "benchmarks/quality.py", tiny, *options)
+    found = run_json(tmp_path, "benchmarks/quality.py", tiny, "--exact", *options)
     assert list(found["kinds"]) == ["Q4_1", "F16"]
     for kind, rows in found["kinds"].items():
         assert [row["text"] for row in rows] == ["one", "two"]
         for row in rows:
             assert (row["tokens"], row["difference"], row["error"], row["agreement"]) == (12, 0, 0, 1)
             assert len(row["self"]) == (3 if kind == "Q4_1" else 0)
+            assert row["exact"]["ours"] == row["exact"]["peer"]
+            assert abs(row["ours"] / row["exact"]["nll"] - 1) < 0.05
