@@ -14,6 +14,7 @@ from opml.chain.artifacts import load_artifact
 from opml.chain.decode import terms_values
 from opml.dispute.types import Terms
 from opml.errors import ChainError, InputError
+from opml.file_output import write_whole
 from opml.json_input import parse_json
 
 CONTRACTS: dict[str, tuple[str, ...]] = {
@@ -55,16 +56,21 @@ class Deployment:
                     "another chain, or the chain was reset; deploy again with `opml deploy`"
                 )
 
-    def save(self, file: Path) -> None:
-        """Write as JSON."""
+    @property
+    def text(self) -> str:
+        """The content of a deployment file, JSON."""
         content = {
             "format": _FORMAT,
             "chainId": self.chain_id,
             "block": self.block,
             "contracts": dict(self.addresses),
         }
+        return json.dumps(content, indent=2) + "\n"
+
+    def save(self, file: Path) -> None:
+        """Write as JSON."""
         try:
-            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_whole(file, self.text.encode())
         except OSError as problem:
             raise InputError(
                 f"{file} can't be written ({problem}): choose another place with --deployment"

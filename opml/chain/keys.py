@@ -81,12 +81,18 @@ def save_keystore(file: Path, key: bytes, password: str) -> None:
     from eth_account import Account
 
     content = json.dumps(Account.encrypt(key, password))
+    created = False
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        created = True
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(content)
     except FileExistsError:
         _refuse(f"{file} exists already: a key file is never overwritten; choose another name")
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(content)
+    except OSError as problem:
+        if created:
+            file.unlink(missing_ok=True)
+        _refuse(f"{file} can't be written ({problem.strerror}): free some space, or choose another folder")
 
 
 def read_password(password_file: Path | None, prompt: str) -> str:

@@ -9,6 +9,7 @@ names the first tensor that differs.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from opml.dispute.types import lengths_of
 from opml.errors import InputError
+from opml.file_output import write_whole
 from opml.json_input import parse_json
 from opml.npz_input import read_npz
 from opml.vm.commitment import E0, position_tree, trace_tree
@@ -65,7 +67,7 @@ class ClaimFile:
             "traceRoot": "0x" + self.trace_root.hex(),
         }
         try:
-            file.write_text(json.dumps(content) + "\n", encoding="utf-8")
+            write_whole(file, (json.dumps(content) + "\n").encode())
         except OSError as problem:
             raise InputError(f"{file} can't be written ({problem}): choose another place") from None
 
@@ -144,8 +146,10 @@ class Roots:
 
     def save(self, file: Path) -> None:
         """Write as `.npz`."""
+        content = io.BytesIO()
+        np.savez(content, positions=self.positions, slots=self.slots)
         try:
-            np.savez(file, positions=self.positions, slots=self.slots)
+            write_whole(file, content.getvalue())
         except OSError as problem:
             raise InputError(f"{file} can't be written ({problem}): choose another place") from None
 

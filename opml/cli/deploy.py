@@ -11,11 +11,13 @@ from opml.cli.options import (
     KeyOptions,
     chain_options,
     fanout_option,
+    force_option,
     json_option,
     key_options,
 )
 from opml.cli.units import Seconds, Wei, ether
 from opml.dispute.limits import MOST_CEILING, MOST_CHALLENGERS, MOST_CLOCK, MOST_EXTRA, MOST_WINDOW
+from opml.errors import InputError
 
 
 @click.command(
@@ -67,6 +69,7 @@ from opml.dispute.limits import MOST_CEILING, MOST_CHALLENGERS, MOST_CLOCK, MOST
     show_default=True,
     help="What a groundless game costs beyond its gas.",
 )
+@force_option
 @json_option
 def command(
     chain: ChainOptions,
@@ -78,16 +81,19 @@ def command(
     challengers: int,
     incentive: int,
     margin: int,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Deploy the contracts and write their addresses to the deployment file.
 
-    There is no owner and nothing to upgrade: whoever deploys has no right afterwards.
+    There is no owner and nothing to upgrade: whoever deploys has no right afterwards. A deployment file that
+    exists is kept, since it may be the only record of contracts in use: name another with --deployment, or
+    pass --force.
     """
     from opml.chain.adapter import Receipt
     from opml.chain.deployment import deploy
-    from opml.cli.options import require_writable
     from opml.dispute.types import Terms
+    from opml.file_output import check_place
 
     terms = Terms(
         window=window,
@@ -106,9 +112,13 @@ def command(
         if not as_json:
             click.echo(f"{name:14} {receipt.contract}  {receipt.gas_used:>9,} gas")
 
-    require_writable(chain.deployment)
+    check_place(chain.deployment, force=force)
     made = deploy(chain.connect(), key.signer(), terms, report)
-    made.save(chain.deployment)
+    try:
+        made.save(chain.deployment)
+    except InputError:
+        click.echo(f"the contracts are deployed; keep this as a deployment file:\n{made.text}", err=True)
+        raise
     if as_json:
         gas = {name: receipt.gas_used for name, receipt in receipts.items()}
         click.echo(json.dumps({"chainId": made.chain_id, "contracts": dict(made.addresses), "gas": gas}))

@@ -75,10 +75,8 @@ def fetch(
     """
     folder = cache or cache_dir()
     target = folder / pinned.name
-    if target.is_file():
-        if target.stat().st_size == pinned.size and _sha256(target) == pinned.sha256:
-            return target
-        target.unlink()
+    if target.is_file() and target.stat().st_size == pinned.size and _sha256(target) == pinned.sha256:
+        return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as temporary:

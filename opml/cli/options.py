@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from opml.dispute.limits import MOST_FANOUT, MOST_OUTPUT
-from opml.errors import InputError
 
 if TYPE_CHECKING:
     from opml.chain.adapter import Signer
@@ -137,13 +136,6 @@ def chain_options(function: Command) -> Command:
     return wrapped
 
 
-def require_writable(file: Path) -> None:
-    """`InputError` where a file can't be written, so that it is known before the work that it is for."""
-    folder = file.parent
-    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-        raise InputError(f"{file} can't be written: choose another place")
-
-
 def key_options(function: Command) -> Command:
     """Adds the options of a key; the command gets them as `key: KeyOptions`."""
 
@@ -245,6 +237,7 @@ fanout_option: Decorator = click.option(
     show_default=True,
     help="Levels that a reveal goes down: 2^N nodes.",
 )
+force_option: Decorator = click.option("--force", is_flag=True, help="Write over a file that exists.")
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 
 __all__ = [
@@ -257,6 +250,7 @@ __all__ = [
     "chain_options",
     "engine_options",
     "fanout_option",
+    "force_option",
     "json_option",
     "key_options",
     "limit_option",
@@ -264,6 +258,5 @@ __all__ = [
     "max_tokens_option",
     "model_option",
     "raw_option",
-    "require_writable",
     "sampling_options",
 ]

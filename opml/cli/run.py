@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -13,11 +14,11 @@ from opml.cli.options import (
     EngineOptions,
     SamplingOptions,
     engine_options,
+    force_option,
     json_option,
     limit_option,
     max_tokens_option,
     raw_option,
-    require_writable,
     sampling_options,
 )
 from opml.cli.units import harmless
@@ -37,6 +38,7 @@ from opml.cli.units import harmless
 @limit_option
 @click.option("--claim", type=FILE, help="Write the claim to this file.")
 @click.option("--sidecar", is_flag=True, help="With --claim: also the roots of all positions and slots.")
+@force_option
 @engine_options
 @json_option
 def command(
@@ -48,6 +50,7 @@ def command(
     limit: int | None,
     claim: Path | None,
     sidecar: bool,
+    force: bool,
     engine: EngineOptions,
     as_json: bool,
 ) -> None:
@@ -63,8 +66,15 @@ def command(
 
     if sidecar and claim is None:
         raise click.UsageError("--sidecar goes with --claim FILE")
+    if force and claim is None:
+        raise click.UsageError("--force goes with --claim FILE")
     if claim is not None:
-        require_writable(claim)
+        from opml.cli.claim_file import Roots
+        from opml.file_output import check_place
+
+        check_place(claim, force=force)
+        if sidecar or Roots.path(claim).is_file():  # an old one would lie beside another claim
+            check_place(Roots.path(claim), force=force)
     words = sampling.words()
     chosen = engine.choose()
     loaded = load_model(model, limit)
@@ -83,13 +93,16 @@ def command(
     seconds = time.perf_counter() - start
     if not as_json:
         click.echo(harmless(decoder.finish()) + "\n")
-    from opml.cli.claim_file import Roots, claim_of, roots_of  # the first token does not wait for it
+    from opml.cli.claim_file import claim_of, roots_of  # the first token does not wait for it
 
     made = claim_of(trace, model_id=loaded.id, max_output=most, pieces=loaded.pieces)
     if claim is not None:
         made.save(claim)
         if sidecar:
             roots_of(trace).save(Roots.path(claim))
+        else:
+            with contextlib.suppress(OSError):  # verify knows that it is another claim's
+                Roots.path(claim).unlink()
     if as_json:
         result = {
             "answer": made.answer.decode("utf-8", "replace"),
