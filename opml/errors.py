@@ -6,7 +6,7 @@ Everything that a user can cause or cure is an `OpmlError`; anything else is a b
     ├── InputError      a file, an argument or a peer's data breaks a rule        (exit code 2)
     │   ├── ModelFileError   a model file is damaged, lying or unsupported
     │   └── ProgramError     a program breaks a rule of the validator
-    ├── WrongClaim      a claim was recomputed and does not hold                  (exit code 3)
+    ├── WrongClaim      a claim about the model at hand does not hold             (exit code 3)
     ├── ChainError      a chain could not be reached, or a transaction reverted   (exit code 4)
     └── EngineError     an engine is missing, or failed its self-test             (exit code 5)
 
@@ -37,7 +37,10 @@ class ProgramError(InputError):
 
 
 class WrongClaim(OpmlError):
-    """A claim was recomputed and does not hold."""
+    """A claim about the model at hand does not hold: in what was recomputed, or already in itself.
+
+    A claim about another model is no wrong one: that is an `InputError`, since nothing was found out.
+    """
 
     exit_code = 3
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from opml.cli.claim_file import ClaimFile, Roots
 from opml.dispute.types import lengths_of
-from opml.errors import InputError, WrongClaim
-from opml.models.model import Model
+from opml.errors import InputError, ModelFileError, WrongClaim
+from opml.models.model import Model, load_model
 from opml.vm import engine
 from opml.vm.trace import Trace
 
@@ -16,13 +16,15 @@ from opml.vm.trace import Trace
 def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: Roots | None = None) -> Trace:
     """The trace of a claim that holds.
 
-    Raises `WrongClaim` naming the wrong token, piece or root (with `roots` the first tensor that differs),
-    `InputError` for a claim of another model or one that no oracle would take.
+    Raises `WrongClaim` naming what is wrong in a claim about this model: a token, a piece, a root (with
+    `roots` the first tensor that differs), data that contradict each other, or what no oracle takes. Raises
+    `InputError` for a claim about another model, of which this file says nothing.
     """
     if claim.model_id != loaded.id:
         raise InputError(
-            f"the claim is of model 0x{claim.model_id.hex()}, the file with limit {claim.limit} is "
-            f"0x{loaded.id.hex()}: pass the file that the claim was made with"
+            f"the claim is about model 0x{claim.model_id.hex()}, this file with limit {claim.limit} is "
+            f"0x{loaded.id.hex()}, so it can't say whether the claim holds: pass the file that the claim was "
+            "made with; if this is it, the claim names a model that nobody ran"
         )
     _check_tokens_fit(claim, loaded)
     session = machine.session(len(claim.prompt), claim.params)
@@ -45,6 +47,19 @@ def check_claim(claim: ClaimFile, loaded: Model, machine: engine.Model, roots: R
             + ": the output is what the model gives for this prompt, the computation committed to is not"
         )
     return trace
+
+
+def claimed_model(file: Path, claim: ClaimFile) -> Model:
+    """The model of a file as the claim has it. Raises `InputError` where the file has no such model."""
+    try:
+        return load_model(file, claim.limit)
+    except ModelFileError:
+        raise
+    except InputError as problem:
+        raise InputError(
+            f"the claim is about a model of {claim.limit:,} positions ({problem}): pass the file that the "
+            "claim was made with; if this is it, the claim names a model that nobody ran"
+        ) from None
 
 
 def _check_tokens_fit(claim: ClaimFile, loaded: Model) -> None:
@@ -115,4 +130,4 @@ def check_tokens(file: Path, values: object, size: int, limit: int) -> Sequence[
     return values
 
 
-__all__ = ["check_claim", "check_tokens"]
+__all__ = ["check_claim", "check_tokens", "claimed_model"]

@@ -23,8 +23,8 @@ Examples:
   opml challenge model.gguf --watch --rpc-url http://127.0.0.1:8545
 
 \b
-Exit codes: 0 success, 2 wrong input, 3 a claim does not hold, 4 the chain failed or refused,
-5 an engine is missing or fails its self-test, 1 any other failure.
+Exit codes: 0 success, 2 wrong input (nothing could be said), 3 a claim does not hold, 4 the chain failed or
+refused, 5 an engine is missing or fails its self-test, 1 any other failure.
 """
 
 

@@ -20,16 +20,16 @@ from opml.errors import InputError, WrongClaim
 def command(model: Path, claim: Path, engine: EngineOptions, as_json: bool) -> None:
     """Recompute a claim of `opml run --claim` as one batch.
 
-    Exits with 3 for a wrong claim and names the wrong token or root; where the claim's sidecar
-    (NAME.roots.npz) lies beside it, the first tensor that differs.
+    Exits with 3 for a claim that is wrong in anything it says about this model, and names the wrong token,
+    piece or root; where the claim's sidecar (NAME.roots.npz) lies beside it, the first tensor that differs.
+    Exits with 2 for what can't be judged: a file that is no claim, or a claim about another model than MODEL.
     """
-    from opml.cli.checking import check_claim
+    from opml.cli.checking import check_claim, claimed_model
     from opml.cli.claim_file import ClaimFile, Roots
-    from opml.models.model import load_model
 
     content = ClaimFile.load(claim)
     chosen = engine.choose()
-    loaded = load_model(model, content.limit)
+    loaded = claimed_model(model, content)
     machine = chosen.load(loaded.program, loaded.weights)
     sidecar = Roots.path(claim)
     roots = None

@@ -217,9 +217,16 @@ def test_claim_that_breaks_a_rule_is_wrong(
     assert isinstance(result.exception, WrongClaim) and message in str(result.exception), result.exception
 
 
-def test_claim_of_another_model_is_refused(opml: Any, tiny_file: Path, claim: Path, tmp_path: Path) -> None:
-    result = opml("verify", tiny_file, changed(claim, tmp_path, {"limit": 63}))
-    assert isinstance(result.exception, InputError) and "the claim is of model" in str(result.exception)
+@pytest.mark.parametrize(
+    "change", [{"limit": n} for n in (0, 1, 63, 65, 1 << 20)] + [{"modelId": "0x" + "11" * 32}]
+)
+def test_claim_about_another_model_is_refused_not_wrong(
+    opml: Any, tiny_file: Path, claim: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    result = opml("verify", tiny_file, changed(claim, tmp_path, change), "--json")
+    assert isinstance(result.exception, InputError) and result.exception.exit_code == 2
+    assert "the claim is about" in str(result.exception) and "pass the file" in str(result.exception)
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
