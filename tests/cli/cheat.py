@@ -39,7 +39,9 @@ def main(rpc: str, deployment: str, file: str, key_variable: str, fault: str) ->
     kept: dict[bytes, Answer] = {}
 
     def answer(request: RequestRecord) -> Answer:
-        return kept.setdefault(request.id, lie(request))
+        if request.id not in kept:
+            kept[request.id] = lie(request)
+        return kept[request.id]
 
     player = Submitter(gateway, lambda request, posted: answer(request).own, answer, report(as_json=True))
     operate(player, once=False, interval=0.1)
