@@ -15,10 +15,11 @@ from opml.chain.adapter import Revert
 from opml.chain.artifacts import load_artifact
 from opml.chain.records import claims_of, requests_of
 from opml.dispute.types import Phase, Request
+from tests.contracts.oracle import FINAL, PENDING, REJECTED
+from tests.contracts.posted import Key, Posted
 from tests.contracts.test_economics import next_move
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND
-from tests.contracts.test_oracle import FINAL, PENDING, REJECTED
-from tests.contracts.world import DEADLINE, FEE, GWEI, TERMS, Key, Posted, World
+from tests.contracts.world import DEADLINE, FEE, GWEI, TERMS, World
 
 PEOPLE = ("requester", "submitter", "operator", "alice", "bob", "carol", "stranger")
 OPEN, ANSWERED = 1, 2

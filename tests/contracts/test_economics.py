@@ -12,9 +12,10 @@ import pytest
 from opml.chain.adapter import Receipt, Revert
 from opml.dispute import ledger
 from opml.dispute.types import Phase
+from tests.contracts.oracle import FINAL, REJECTED
+from tests.contracts.posted import Key, Posted, Spot
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND, states
-from tests.contracts.test_oracle import FINAL, REJECTED
-from tests.contracts.world import FEE, GWEI, TERMS, Key, Posted, Spot, World
+from tests.contracts.world import FEE, GWEI, TERMS, World
 
 FRAUD = 1 << 40
 

@@ -12,7 +12,8 @@ from opml.dispute.totals import Dissection
 from opml.dispute.types import Phase
 from opml.vm.isa import Fold
 from opml.vm.trace import Cursor, Stage
-from tests.contracts.world import TERMS, Key, Posted, Spot, World
+from tests.contracts.posted import Key, Posted, Spot
+from tests.contracts.world import TERMS, World
 from tests.dispute.toys import every_form
 
 MODEL = every_form()

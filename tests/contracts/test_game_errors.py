@@ -17,8 +17,9 @@ from opml.dispute.types import Phase, commitment_of
 from opml.vm.commitment import Tag, node_hash
 from opml.vm.keccak import keccak256
 from opml.vm.trace import Cursor, Stage
+from tests.contracts.posted import Key, Posted
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND, SAMPLE, at_phase, post, states
-from tests.contracts.world import TERMS, Key, Posted, World
+from tests.contracts.world import TERMS, World
 
 ZERO = bytes(32)
 

@@ -14,8 +14,9 @@ from opml.dispute.cursor import span
 from opml.dispute.types import Phase
 from opml.models.model import Model
 from opml.vm.trace import Cursor, Stage
-from tests.contracts.test_oracle import answer, ask_for, deliver, over
-from tests.contracts.world import TERMS, Posted, Spot, World
+from tests.contracts.oracle import answer, ask_for, deliver, over
+from tests.contracts.posted import Posted, Spot
+from tests.contracts.world import TERMS, World
 from tests.dispute.toys import every_form
 
 SLACK = 0.08

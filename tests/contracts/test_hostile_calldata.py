@@ -13,9 +13,10 @@ from opml.chain.adapter import Contract, Receipt, Revert
 from opml.chain.artifacts import load_artifact
 from opml.chain.decode import terms_values
 from opml.dispute.types import Phase
+from tests.contracts.oracle import over
+from tests.contracts.posted import Posted
 from tests.contracts.test_game import EMBED, MODEL, ONE_ROUND, at_phase, states
-from tests.contracts.test_oracle import over
-from tests.contracts.world import TERMS, Posted, World
+from tests.contracts.world import TERMS, World
 
 KEY_WORDS, CLAIM_WORDS, REQUEST_WORDS = 3, 9, 11
 
