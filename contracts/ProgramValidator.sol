@@ -296,7 +296,7 @@ contract ProgramValidator is IProgramValidator {
             _need(c, 4, seen & (1 << term.axis) == 0 && term.div != 0 && term.mul != 0);
             seen |= 1 << term.axis;
             if (term.axis == ProgramLib.AXIS_I) {
-                _index(c, first, n, term, rows, _n(row));
+                _index(c, first, n, term, rows * _n(row));
             } else if (term.xor != 0) {
                 uint256 extent = _extent(c, term.axis);
                 _need(c, 4, !_varies(extent) && extent % (2 * term.xor) == 0);
@@ -344,17 +344,13 @@ contract ProgramValidator is IProgramValidator {
         return mul * ((_n(_extent(c, term.axis)) - 1) / term.div);
     }
 
-    function _index(Check memory c, uint256 first, uint256 n, Term memory term, uint256 rows, uint256 cols)
-        private
-        pure
-    {
+    function _index(Check memory c, uint256 first, uint256 n, Term memory term, uint256 size) private pure {
         Operand memory o = c.s.operands[n];
         _need(c, 8, o.index < n - first);
         Operand memory source = c.s.operands[first + o.index];
         bool integer = source.kind == ProgramLib.KIND_TOKEN
             || (source.kind == ProgramLib.KIND_SLOT && _source(c.p, c.s, source).out == ProgramLib.OUT_I32);
-        uint256 mul = term.mul == ProgramLib.ROW ? cols : term.mul;
-        _need(c, 8, integer && term.div == 1 && term.xor == 0 && (rows * cols) % mul == 0);
+        _need(c, 8, integer && term.div == 1 && term.xor == 0 && term.mul != ProgramLib.ROW && size % term.mul == 0);
     }
 
     function _window(Check memory c, Operand memory o) private pure {
@@ -403,7 +399,10 @@ contract ProgramValidator is IProgramValidator {
         _need(c, 9, i.a0 < body && i.b0 < body && i.a1 < body && i.b1 < body);
         uint256 used = 1 << i.a0 | 1 << i.b0 | 1 << i.a1 | (i.two ? 1 << i.b1 : 0);
         for (uint256 n; n < body; ++n) {
-            if (c.s.operands[n].index != ProgramLib.NO_INDEX) used |= 1 << c.s.operands[n].index;
+            uint256 index = c.s.operands[n].index;
+            if (index == ProgramLib.NO_INDEX) continue;
+            _need(c, 9, n != i.b0 && n != i.a1 && !c.s.operands[index].has(ProgramLib.AXIS_K));
+            used |= 1 << index;
         }
         _need(c, 9, used == (1 << body) - 1);
         _need(c, 9, !_varies(i.k) && i.k % UNIT == 0);

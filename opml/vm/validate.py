@@ -210,7 +210,7 @@ class _Check:
         for term in operand.terms:
             self.need(4, term.div >= 1 and term.mul >= 1, f"operand {number}: div and mul are at least 1")
             if term.axis == Axis.I:
-                self._index(section, number, operand, term, rows * row.n, row.n)
+                self._index(section, number, operand, term, rows * row.n)
             elif term.xor:
                 extent = self.extents[term.axis]
                 whole = not extent.varies and extent.n % (2 * term.xor) == 0
@@ -240,7 +240,7 @@ class _Check:
         return mul * ((self.extents[term.axis].n - 1) // term.div)
 
     def _index(
-        self, section: Sequence[Operand], number: int, operand: Operand, term: Term, size: int, cols: int
+        self, section: Sequence[Operand], number: int, operand: Operand, term: Term, size: int
     ) -> None:
         self.need(
             8, operand.index < number, f"operand {number}: its index is an earlier operand of its section"
@@ -251,8 +251,9 @@ class _Check:
         )
         self.need(8, integer, f"operand {number}: an index is a token or an i32 slot")
         self.need(8, term.div == 1 and term.xor == 0, f"operand {number}: axis i has no div and no xor")
-        mul = cols if term.mul == ROW else term.mul
-        self.need(8, size % mul == 0, f"operand {number}: {mul} elements do not divide a tensor of {size}")
+        self.need(8, term.mul != ROW, f"operand {number}: axis i has no factor ROW")
+        divides = size % term.mul == 0
+        self.need(8, divides, f"operand {number}: {term.mul} elements do not divide a tensor of {size}")
 
     def _window(self, number: int, operand: Operand) -> None:
         source = self.layout.source(self.slot, operand).instr
@@ -282,7 +283,11 @@ class _Check:
         self.need(9, max(roles) < len(operands), "the results of a qdot are body operands")
         indices = {operand.index for operand in operands if operand.index != NO_INDEX}
         used = roles | indices == set(range(len(operands)))
-        self.need(9, used, "a qdot reads its weights, activations, scale and their indices only")
+        self.need(9, used, "a qdot reads its weights, activations, scale and indices of weights only")
+        plain = operands[activations].index == operands[scale].index == NO_INDEX
+        self.need(9, plain, "activations and scales of a qdot have no index")
+        steady = all(operands[number].term(Axis.K) is None for number in indices)
+        self.need(9, steady, "the index of a qdot's weight does not depend on k")
         self.need(9, not instr.k.varies and instr.k.n % UNIT == 0, f"the length is a multiple of {UNIT}")
         along = Term(Axis.K)
         for number in instr.qdot_weights:
