@@ -101,10 +101,16 @@ void score(const ScoreTask& task) {
   return task.format == Format::f16 ? score_format<A, Format::f16>(task) : score_format<A, Format::f32>(task);
 }
 
+// What is fetched ahead of a later block while a tile is computed: C * 16 columns for each of its positions, `step` apart.
+struct Later {
+  const uint8_t* at;
+  uint64_t step;
+};
+
 // `rows` rows of factors against positions k ... end - 1: lanes are 16 * C columns.
 template <Arithmetic A, Format F, int rows, int C>
 inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column,
-                       const uint8_t* later, uint32_t* raw) {
+                       Later later, uint32_t* raw) {
   using Lane = Rows16<A>;
   constexpr uint64_t width = format_bytes(F);
   const uint64_t stride = task.row_elements * width;
@@ -117,13 +123,13 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
       const uint32_t* from = raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * c;
       acc[i * C + c] = k == task.begin ? Lane::zero() : Lane::from_f32(reinterpret_cast<const uint8_t*>(from));
     }
-  for (; k < end; ++k, at += stride, later += C * 16 * width) {
+  for (; k < end; ++k, at += stride, later.at += later.step) {
     Lane value[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       const uint8_t* from = at + static_cast<uint64_t>(c) * 16 * width;
       value[c] = load16<A, F>(from);
-      if (static_cast<uint64_t>(c) * 16 * width % 64 == 0) __builtin_prefetch(later + static_cast<uint64_t>(c) * 16 * width, 0, 1);
+      if (static_cast<uint64_t>(c) * 16 * width % 64 == 0) __builtin_prefetch(later.at + static_cast<uint64_t>(c) * 16 * width, 0, 1);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < rows; ++i)
@@ -138,12 +144,12 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
 }
 
 template <Arithmetic A, Format F, int C>
-void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, const uint8_t* later,
+void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, Later later,
                uint32_t* raw) {
   if constexpr (kFewRegisters<A> && C == 2) {
     if (set.rows > 2) {
       value_set<A, F, 1>(task, set, k, end, column, later, raw);
-      return value_set<A, F, 1>(task, set, k, end, column + 16, later + 16 * format_bytes(F) * (end - k), raw + 16);
+      return value_set<A, F, 1>(task, set, k, end, column + 16, {later.at + 16 * format_bytes(F), later.step}, raw + 16);
     }
   }
   switch (set.rows) {
@@ -157,18 +163,26 @@ void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t
 
 template <Arithmetic A, Format F>
 void value_format(const ValueTask& task) {
+  constexpr uint64_t width = format_bytes(F);
+  const uint64_t row = task.row_elements * width;
+  const bool whole = task.n_sets * uint64_t{task.last_column - task.first_column} == task.row_elements;
   for (uint32_t k = task.begin; k < task.end; k += kValueBlock) {
     const uint32_t end = task.end - k < kValueBlock ? task.end : k + kValueBlock;
     uint32_t* raw = task.raw;
-    // A later block is fetched in the order in which it lies, a share of it with each tile: far enough ahead for DRAM.
-    const uint8_t* later = task.values + (uint64_t{k} + 3 * kValueBlock) * task.row_elements * format_bytes(F);
-    const uint64_t share = uint64_t{16} * format_bytes(F) * (end - k);
+    // Of whole positions a share with each tile, in the order in which they lie; else the tile's own columns.
+    const uint8_t* const block = task.values + (uint64_t{k} + kValuesAhead) * row;
+    uint64_t fetched = 0;
     for (uint32_t s = 0; s < task.n_sets; ++s) {
       const WindowSet& set = task.sets[s];
+      const auto tile = [&]<int C>(uint32_t c) {
+        const uint64_t own = (set.first_element + c) * width;
+        value_set<A, F, C>(task, set, k, end, c, whole ? Later{block + fetched, C * 16 * width} : Later{block + own, row}, raw + c);
+        fetched += C * 16 * width * (end - k);
+      };
       uint32_t c = task.first_column;
-      for (; !kFewRegisters<A> && c + 64 <= task.last_column; c += 64, later += 4 * share) value_set<A, F, 4>(task, set, k, end, c, later, raw + c);
-      for (; c + 32 <= task.last_column; c += 32, later += 2 * share) value_set<A, F, 2>(task, set, k, end, c, later, raw + c);
-      for (; c < task.last_column; c += 16, later += share) value_set<A, F, 1>(task, set, k, end, c, later, raw + c);
+      for (; !kFewRegisters<A> && c + 64 <= task.last_column; c += 64) tile.template operator()<4>(c);
+      for (; c + 32 <= task.last_column; c += 32) tile.template operator()<2>(c);
+      for (; c < task.last_column; c += 16) tile.template operator()<1>(c);
       raw += set.rows * task.raw_stride;
     }
   }

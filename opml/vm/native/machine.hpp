@@ -175,6 +175,12 @@ class Session {
   void pack_keys(ChunkPlan& p, uint32_t slot);
   void run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form);
   void run_value(ChunkPlan& p, uint32_t slot, const ValueForm& form);
+  struct Fetch {  // `count` rows of `bytes`, one after the other
+    const uint8_t* at;
+    uint64_t bytes;
+    uint32_t count;
+  };
+  Fetch first_values(const ChunkPlan& p, uint32_t slot) const;
   void run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form);
   void run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form);
   void run_flat_max(ChunkPlan& p, uint32_t slot);

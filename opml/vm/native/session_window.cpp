@@ -105,6 +105,17 @@ void Session::run_score(ChunkPlan& p, uint32_t slot, const ScoreForm& form) {
   });
 }
 
+// The first values of a decoded position's window: `value` fetches later ones itself.
+Session::Fetch Session::first_values(const ChunkPlan& p, uint32_t slot) const {
+  const ValueForm* form = p.positions == 1 && slot < p.slots.size() ? std::get_if<ValueForm>(&machine_.forms_[slot]) : nullptr;
+  if (form == nullptr) return {};
+  const SlotPlan& plan = p.slots[slot];
+  const Source& value = plan.body_operands[form->value];
+  const uint64_t bytes = value.stride * format_bytes(value.format);
+  const uint32_t t = p.chunk.first, n = plan.k.at(t);
+  return {value.data + (t + 1 - n) * bytes, bytes, std::min(n, kValuesAhead)};
+}
+
 // Max, exponentials and sum of rows while they are warm. A task is a position, or some of its rows.
 void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) {
   const SlotPlan &max = p.slots[slot], &exp = p.slots[slot + 1], &sum = p.slots[slot + 2];
@@ -114,6 +125,7 @@ void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) 
   const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
   const uint32_t each = p.positions - from >= 2 * threads ? rows : (rows + threads - 1) / threads;
   const uint32_t parts = (rows + each - 1) / each;
+  const Fetch values = first_values(p, slot + 3);
   machine_.pool_->run((p.positions - from) * parts, [&](uint32_t number, int thread) {
     const uint32_t i = from + number / parts, t = p.chunk.first + i, n = exp.cols.at(t);
     const uint32_t first = number % parts * each, last = std::min(rows, first + each);
@@ -124,8 +136,14 @@ void Session::run_softmax(ChunkPlan& p, uint32_t slot, const SoftmaxForm& form) 
     uint32_t* const words = raw(thread, last - first);
     for (uint32_t r = first; r < last; ++r) words[r - first] = machine_.kernels_->row_max(in + uint64_t{r} * n, n);
     finish(max, slot, {i, i + 1, first, last}, {{words, nullptr}, {0, 0}, 0}, thread);
-    for (uint32_t r = first; r < last; ++r)
+    // Exponentials wait for no memory: with each row of them a share of the values comes, of those columns that are this part's.
+    const uint8_t* ahead = values.at + number % parts * values.bytes / parts;
+    uint32_t fetched = 0;
+    for (uint32_t r = first; r < last; ++r) {
+      for (const uint32_t until = values.count * (r + 1 - first) / (last - first); fetched < until; ++fetched, ahead += values.bytes)
+        for (uint64_t byte = 0; byte < values.bytes / parts; byte += 64) __builtin_prefetch(ahead + byte, 0, 2);
       machine_.kernels_->exp_rows({in + uint64_t{r} * n, out + uint64_t{r} * n, n, most[r], form.constants});
+    }
     if (!faults_.empty()) apply_faults(exp, slot + 1, {i, i + 1, begin, end});
     machine_.kernels_->row_sums(out + begin, last - first, n, form.factor, words);
     finish(sum, slot + 2, {i, i + 1, first, last}, {{words, nullptr}, {0, 0}, 0}, thread);

@@ -7,6 +7,7 @@ namespace opml {
 
 inline constexpr uint32_t kWindowRows = 4;   // most rows of a set
 inline constexpr uint32_t kValueBlock = 32;  // positions that are summed for all sets before the next ones
+inline constexpr uint32_t kValuesAhead = 3 * kValueBlock;  // positions from what is summed to what is fetched: far enough for DRAM
 
 // Rows of the output that read the same part of every position.
 struct WindowSet {
