@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 MAX_DEPTH = 32
 """Nesting that no file of ours comes near."""
 
 _MARKS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+def read_text(file: Path, most: int) -> str:
+    """The UTF-8 text of a file, a pipe or a device, of at most so many bytes: what states no size has none.
+
+    Raises `OSError`, and `ValueError` for more and for other bytes.
+    """
+    with file.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return data.decode("utf-8")
 
 
 def parse_json(text: str) -> Any:
@@ -30,4 +43,4 @@ def parse_json(text: str) -> Any:
     return json.loads(text)
 
 
-__all__ = ["MAX_DEPTH", "parse_json"]
+__all__ = ["MAX_DEPTH", "parse_json", "read_text"]

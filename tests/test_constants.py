@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from opml.cli.options import MOST_THREADS
 from opml.ops.quant import WEIGHT_FORMATS
 from opml.ops.table import OPS
 from opml.vm.commitment import Tag
@@ -67,3 +68,7 @@ def test_tags_equal_the_table_in_cpp() -> None:
     assert body
     values = {int(value, 16) for value in re.findall(r"= (0x[0-9a-fA-F]+)", body[1])}
     assert values <= {tag.value for tag in Tag}
+
+
+def test_most_threads_equal_the_native_modules() -> None:
+    assert f"threads > {MOST_THREADS})" in (NATIVE / "bindings.cpp").read_text()

@@ -15,7 +15,7 @@ from opml.chain.decode import terms_values
 from opml.dispute.types import Terms
 from opml.errors import ChainError, InputError
 from opml.file_output import write_whole
-from opml.json_input import parse_json
+from opml.json_input import parse_json, read_text
 
 CONTRACTS: dict[str, tuple[str, ...]] = {
     "StepVerifier": (),
@@ -28,6 +28,7 @@ CONTRACTS: dict[str, tuple[str, ...]] = {
 """What is deployed, in order, with the contracts that each constructor is given."""
 GAME = "DisputeGame"  # the oracle brings it
 _FORMAT = "opml deployment 1"
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Deployment:
     def load(cls, file: Path) -> Deployment:
         """Read what `save` wrote; `InputError` for anything else."""
         try:
-            content = parse_json(file.read_text(encoding="utf-8"))
+            content = parse_json(read_text(file, _MAX_BYTES))
         except FileNotFoundError:
             raise InputError(
                 f"there is no deployment file {file}: make one with `opml deploy`, or pass --deployment FILE"

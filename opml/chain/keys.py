@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 from opml.chain.adapter import Signer
 from opml.errors import InputError
-from opml.json_input import parse_json
+from opml.json_input import parse_json, read_text
+
+_MAX_BYTES = 1 << 16
+"""Of a key file, and of a password file."""
 
 
 class LocalSigner:
@@ -60,7 +63,7 @@ def signer_from_keystore(file: Path, password: str) -> LocalSigner:
     from eth_account import Account
 
     try:
-        content = parse_json(file.read_text(encoding="utf-8"))
+        content = parse_json(read_text(file, _MAX_BYTES))
     except FileNotFoundError:
         _refuse(f"no key file at {file}: make one with `cast wallet import NAME`, or name another file")
     except (OSError, ValueError):
@@ -99,8 +102,8 @@ def read_password(password_file: Path | None, prompt: str) -> str:
     """The first line of the password file, or what is typed at the prompt (never echoed)."""
     if password_file is not None:
         try:
-            text = password_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as problem:
+            text = read_text(password_file, _MAX_BYTES)
+        except (OSError, ValueError) as problem:
             _refuse(f"password file {password_file} can't be read ({type(problem).__name__}): check the path")
         return text.splitlines()[0] if text else ""
     try:

@@ -36,8 +36,9 @@ class Transport:
         if not urls:
             raise InputError("no RPC given: pass --rpc-url URL or set ETH_RPC_URL")
         for url in urls:
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise InputError(f"{endpoint(url)} is no http(s) URL: pass one like http://127.0.0.1:8545")
+            name = endpoint(url)
+            if not name.startswith(("http://", "https://")) or "?" in name:
+                raise InputError(f"{name} is no http(s) URL: pass one like http://127.0.0.1:8545")
         from web3 import HTTPProvider
 
         self._sleep = sleep
@@ -80,9 +81,12 @@ class Transport:
 
 
 def endpoint(url: str) -> str:
-    """Scheme, host and port of a URL: the rest often holds an API key and is never shown."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
+    """Scheme, host and port of a URL, `?` for what is wrong: the rest often holds an API key, never shown."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:  # a port out of range, brackets that don't close
+        return "?://?"
     return f"{parts.scheme or '?'}://{parts.hostname or '?'}{port}"
 
 

@@ -57,6 +57,8 @@ def command(
 
     May be stopped and started at any moment: all it needs is on chain. With --json a line an action.
     """
+    if watch and key.given:
+        raise click.UsageError("--watch signs nothing: leave out the key, or --watch")
     from opml.cli.operating import operate, report
     from opml.cli.workshop import Workshop
     from opml.dispute.players import Challenger

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from opml.dispute.types import lengths_of
 from opml.errors import InputError
 from opml.file_output import write_whole
-from opml.json_input import parse_json
+from opml.json_input import parse_json, read_text
 from opml.npz_input import read_npz
 from opml.vm.commitment import E0, position_tree, trace_tree
 from opml.vm.isa import MAX_LIMIT, MAX_PARAMS
@@ -75,9 +75,7 @@ class ClaimFile:
     def load(cls, file: Path) -> ClaimFile:
         """Read what `save` wrote; `InputError` for anything else."""
         try:
-            if file.stat().st_size > _MAX_BYTES:
-                raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
-            content = parse_json(file.read_text(encoding="utf-8"))
+            content = parse_json(read_text(file, _MAX_BYTES))
         except FileNotFoundError:
             raise InputError(f"there is no claim {file}: write one with `opml run --claim FILE`") from None
         except (OSError, ValueError) as problem:

@@ -6,6 +6,7 @@ import math
 import os
 import struct
 
+from opml.cli.options import MOST_THREADS
 from opml.errors import EngineError, InputError
 from opml.vm.engine import Engine, get_engine
 from opml.vm.isa import MAX_PARAMS
@@ -39,10 +40,9 @@ def choose_engine(name: str, threads: int | None, level: str = "auto") -> tuple[
 
 
 def available_threads() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processors that this process may use, as many of them as an engine takes."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, MOST_THREADS)
 
 
 def params_of(temperature: float = 0.0, min_p: float = 0.0, seed: int = 0) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from opml.cli.units import FiniteRange
 from opml.dispute.limits import MOST_FANOUT, MOST_OUTPUT
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 DEPLOYMENT_FILE = Path("opml-deployment.json")
+MOST_THREADS = 256  # as the native module has it (`opml/vm/native/bindings.cpp`)
+MOST_INTERVAL = 86_400.0
 FILE = click.Path(path_type=Path)
 
 
@@ -67,6 +70,14 @@ class KeyOptions:
     keystore: Path | None
     password_file: Path | None
     private_key_env: str | None
+
+    @property
+    def given(self) -> bool:
+        """Whether any of the options was."""
+        return any(
+            option is not None
+            for option in (self.account, self.keystore, self.password_file, self.private_key_env)
+        )
 
     def signer(self) -> Signer:
         """The key. Raises `InputError`."""
@@ -171,7 +182,9 @@ def engine_options(function: Command) -> Command:
         help="Which executor computes; all give the same bits.",
     )
     @click.option(
-        "--threads", type=click.IntRange(1), help="Threads of the soft and native engines; all by default."
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        help="Threads of the soft and native engines; all by default.",
     )
     @click.option(
         "--level",
@@ -191,7 +204,7 @@ def loop_options(function: Command) -> Command:
     """Adds `once` and `interval` (seconds)."""
     function = click.option(
         "--interval",
-        type=click.FloatRange(0.05),
+        type=FiniteRange(0.05, MOST_INTERVAL),
         default=2.0,
         show_default=True,
         help="Seconds between looks.",

@@ -10,7 +10,9 @@ import click
 
 from opml.cli.options import FILE, EngineOptions, engine_options, json_option
 from opml.errors import InputError
-from opml.json_input import parse_json
+from opml.json_input import parse_json, read_text
+
+_MAX_BYTES = 64 << 20
 
 
 @click.command("score", epilog="\b\nExample:\n  opml score model.gguf --tokens ids.json --json")
@@ -29,7 +31,7 @@ def command(model: Path, file: Path, engine: EngineOptions, as_json: bool) -> No
     from opml.models.model import load_model
 
     try:
-        values = parse_json(file.read_text(encoding="utf-8"))
+        values = parse_json(read_text(file, _MAX_BYTES))
     except (OSError, ValueError) as problem:
         raise InputError(f"{file} can't be read as JSON ({problem}): pass a list of token ids") from None
     chosen = engine.choose()

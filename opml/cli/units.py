@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -77,6 +78,16 @@ class Seconds(_Int):
                 f"{value!r} is out of range: {self.least:,} to {self.most:,} s are expected", param, ctx
             )
         return seconds
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers that NaN, which is below and above nothing, isn't in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
 
 
 class HashStart(_Text):
@@ -180,6 +191,7 @@ __all__ = [
     "HASH_START",
     "SECONDS",
     "WEI",
+    "FiniteRange",
     "Seconds",
     "Wei",
     "clock",

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from opml.chain.deployment import CONTRACTS, GAME, Deployment
+from opml.cli.engines import available_threads
+from opml.cli.options import MOST_THREADS
 from opml.errors import InputError
 
 NOWHERE = ("--rpc-url", "http://127.0.0.1:1")
@@ -65,3 +68,52 @@ def test_callback_without_gas_and_gas_without_callback_are_refused(
 ) -> None:
     result = opml("request", "--prompt", "x", "--model", tiny_file, *NOWHERE, *option)
     assert result.exit_code == 2 and "go together" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://x", "http://", "http://x:99999", "http://x:y", "http://[::1", "//x"]
+)
+def test_url_that_leads_nowhere_is_refused(opml: Any, tmp_path: Path, url: str) -> None:
+    file = tmp_path / "d.json"
+    Deployment(1, 0, dict.fromkeys((*CONTRACTS, GAME), "0x" + "00" * 20)).save(file)
+    result = opml("claims", "--deployment", file, "--rpc-url", url)
+    assert isinstance(result.exception, InputError) and "no http(s) URL" in str(result.exception)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "1e9", "x"])
+def test_interval_that_no_loop_can_wait_is_refused(opml: Any, seconds: str) -> None:
+    assert "Invalid value for '--interval'" in opml("submit", "none.gguf", "--interval", seconds).stderr
+
+
+def test_more_threads_than_an_engine_takes_are_refused(opml: Any) -> None:
+    assert "Invalid value for '--threads'" in opml("run", "x", "--prompt", "x", "--threads", 257).stderr
+
+
+def test_machine_of_many_processors_uses_as_many_as_an_engine_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(384)), raising=False)
+    assert available_threads() == MOST_THREADS
+
+
+def test_key_that_watching_needs_not_is_refused(opml: Any) -> None:
+    result = opml("challenge", "none.gguf", "--watch", "--account", "bob")
+    assert result.exit_code == 2 and "--watch signs nothing" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("score", "TINY", "--tokens", "/dev/zero"),
+        ("verify", "TINY", "/dev/zero"),
+        ("claims", *NOWHERE, "--deployment", "/dev/zero"),
+        ("submit", "TINY", *NOWHERE, "--keystore", "KEY", "--password-file", "/dev/zero"),
+        ("run", "/dev/zero", "--prompt", "x"),
+    ],
+)
+def test_file_without_end_is_refused(
+    opml: Any, tiny_file: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "key").write_text("{}")
+    places = {"TINY": str(tiny_file), "KEY": str(tmp_path / "key")}
+    result = opml(*(places.get(part, part) for part in command))
+    assert isinstance(result.exception, InputError) and "/dev/zero" in str(result.exception)
