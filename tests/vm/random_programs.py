@@ -247,7 +247,8 @@ def random_program(rng: random.Random, slots: int = 9) -> Program:
         except (NoChoiceError, ProgramError):
             continue
         maker.program = maker.with_slots(candidate)
-    back = next(n for n, instr in enumerate(reversed(maker.code), 1) if not instr.cols.varies)
+    plain = [not (instr.cols.varies or instr.virtual) for instr in maker.code]
+    back = plain[::-1].index(True) + 1
     token = Operand(Kind.SLOT, back)
     mix = (ScalarOp(18, 0, 129, 0), ScalarOp(15, 0, 1, 0))
     program = maker.with_slots(replace(SAMPLE_TAIL, operands=(token,), finish=mix))
