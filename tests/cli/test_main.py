@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import click
@@ -89,3 +90,42 @@ def test_version_is_the_packages() -> None:
 def test_unknown_command_is_wrong_input() -> None:
     done = run("frobnicate")
     assert done.returncode == 2 and "No such command" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "command",
+    [("--help",), ("model", "show", "TINY"), ("run", "TINY", "--prompt", "x"), ("demo", "--model", "TINY")],
+)
+def test_output_that_cannot_be_written_is_one_error(tiny_file: Path, command: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [
+                *PYTHON,
+                "-m",
+                "opml.cli.main",
+                *(str(tiny_file) if part == "TINY" else part for part in command),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the output can't be written (No space left")
+    assert "Traceback" not in done.stderr
+
+
+def test_reader_that_goes_away_is_no_traceback(tiny_file: Path) -> None:
+    command = [*PYTHON, "-m", "opml.cli.main", "model", "show", str(tiny_file), "--code"]
+    show = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert show.stdout is not None and show.stderr is not None
+    show.stdout.readline()
+    show.stdout.close()
+    assert show.stderr.read() == ""
+    show.wait(30)
+
+
+def test_bug_in_a_file_is_not_taken_for_full_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry.cli, "main", raising(OSError(28, "No space left on device", "some/file")))
+    with pytest.raises(OSError, match="some/file"):
+        entry.main([])

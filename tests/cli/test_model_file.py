@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_unwritable_cache_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="OPML_CACHE_DIR"):
         fetch(PIN, cache=tmp_path / "file", python=pip_that(tmp_path, None))
+
+
+def test_full_disk_is_said_before_pip_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 4096))
+    with pytest.raises(InputError, match="No space left on device.*free 0 MB there, or set OPML_CACHE_DIR"):
+        fetch(PIN, cache=tmp_path, python=("/nonexistent",))
+
+
+def test_broken_file_in_the_cache_is_kept_until_another_has_come(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"mine")
+    with pytest.raises(InputError):
+        fetch(PIN, cache=tmp_path, python=pip_that(tmp_path, None))
+    assert (tmp_path / "model.gguf").read_bytes() == b"mine"
 
 
 def test_cache_dir_follows_environment(monkeypatch: pytest.MonkeyPatch) -> None:
