@@ -110,7 +110,7 @@ def test_unwritable_cache_is_an_input_error(tmp_path: Path) -> None:
 
 def test_full_disk_is_said_before_pip_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 4096))
-    with pytest.raises(InputError, match="No space left on device.*free 0 MB there, or set OPML_CACHE_DIR"):
+    with pytest.raises(InputError, match=r"No space left on device.*free 0 MB there, or set OPML_CACHE_DIR"):
         fetch(PIN, cache=tmp_path, python=("/nonexistent",))
 
 
