@@ -91,17 +91,20 @@ class Deployment:
                 f"{file} is no deployment file ({problem}): pass what `opml deploy` wrote"
             ) from None
         try:
+            if not isinstance(content, dict) or not isinstance(content["contracts"], dict):
+                raise ValueError("an object with fields expected")
             if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']!r}, {_FORMAT!r} expected")
+                raise ValueError(f"format {str(content['format'])[:40]!r}, {_FORMAT!r} expected")
             chain_id, block, contracts = content["chainId"], content["block"], content["contracts"]
-            if not all(isinstance(number, int) and number >= 0 for number in (chain_id, block)):
+            if not all(type(number) is int and 0 <= number < 1 << 256 for number in (chain_id, block)):
                 raise ValueError("chainId and block must be whole numbers")
             for name in (*CONTRACTS, GAME):
                 if not is_checksum_address(contracts[name]):
                     raise ValueError(f"{name} has no checksummed address")
         except (KeyError, TypeError, ValueError) as problem:
+            what = f"no field {problem}" if isinstance(problem, KeyError) else str(problem)
             raise InputError(
-                f"{file} is no deployment file ({problem}): pass what `opml deploy` wrote"
+                f"{file} is no deployment file ({what}): pass what `opml deploy` wrote"
             ) from None
         return cls(chain_id, block, {name: contracts[name] for name in (*CONTRACTS, GAME)})
 

@@ -91,7 +91,7 @@ class ClaimFile:
         if not isinstance(content, dict):
             raise ValueError("an object with fields expected")
         if content["format"] != _FORMAT:
-            raise ValueError(f"format {content['format']!r}, {_FORMAT!r} expected")
+            raise ValueError(f"format {str(content['format'])[:40]!r}, {_FORMAT!r} expected")
         claim = cls(
             model_id=_digest(content, "modelId"),
             limit=_number(content["limit"], MAX_LIMIT, "limit"),
@@ -235,7 +235,7 @@ def _digest(content: Any, name: str) -> bytes:
 
 def _number(value: Any, most: int, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ValueError(f"{name} is {value!r}, a number up to {most} expected")
+        raise ValueError(f"{name} is {str(value)[:40]}, a number up to {most} expected")
     return value
 
 

@@ -102,6 +102,10 @@ def register(
     """
     from opml.models.model import load_model
 
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is no text in UTF-8", param_hint="'--uri'") from None
     gateway = chain.gateway(key.signer())
     model = load_model(file, limit)
     registered, receipts = gateway.register_model(

@@ -26,6 +26,8 @@ def test_deployment_round_trips_through_its_file(tmp_path: Path) -> None:
     [
         {"format": "opml deployment 2"},
         {"chainId": "1"},
+        {"chainId": True},
+        {"chainId": 10**400},
         {"block": None},
         {"contracts": {}},
         {"contracts": []},

@@ -117,3 +117,8 @@ def test_file_without_end_is_refused(
     places = {"TINY": str(tiny_file), "KEY": str(tmp_path / "key")}
     result = opml(*(places.get(part, part) for part in command))
     assert isinstance(result.exception, InputError) and "/dev/zero" in str(result.exception)
+
+
+def test_uri_that_is_no_text_is_refused(opml: Any) -> None:
+    result = opml("model", "register", "none.gguf", "--uri", "\udcff")
+    assert result.exit_code == 2 and "no text in UTF-8" in result.stderr
