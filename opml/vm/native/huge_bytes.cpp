@@ -47,25 +47,34 @@ HugeBytes::Data HugeBytes::take(size_t n) {
 }
 
 #if defined(__linux__)
-void let_go(const uint8_t* data, size_t n) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t from = (first + page - 1) / page * page, to = (first + n) / page * page;
-  if (from >= to) return;
+MappedFiles::MappedFiles() {
   std::FILE* maps = std::fopen("/proc/self/maps", "re");
   if (maps == nullptr) return;
   char line[512], flags[5];
   uintptr_t low, high;
   uint64_t inode;
-  while (std::fgets(line, sizeof line, maps) != nullptr) {
-    if (std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %" SCNu64, &low, &high, flags, &inode) != 4) continue;
-    if (low > from || high < to) continue;
-    if (inode != 0 && flags[0] == 'r' && flags[1] == '-') madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
-    break;
-  }
+  while (std::fgets(line, sizeof line, maps) != nullptr)
+    if (std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %" SCNu64, &low, &high, flags, &inode) == 4 && inode != 0 &&
+        flags[0] == 'r' && flags[1] == '-')
+      ranges_.emplace_back(low, high);
   std::fclose(maps);
 }
+
+void let_go(const uint8_t* data, size_t n) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t from = first / page * page, to = (first + n + page - 1) / page * page;
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+}
 #else
+MappedFiles::MappedFiles() {}
 void let_go(const uint8_t*, size_t) {}
 #endif
+
+bool MappedFiles::hold(const uint8_t* data, size_t n) const {
+  const uintptr_t from = reinterpret_cast<uintptr_t>(data);
+  for (const auto& [low, high] : ranges_)
+    if (low <= from && from + n <= high) return true;
+  return false;
+}
 
 }  // namespace opml

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace opml {
 
@@ -29,8 +31,16 @@ class HugeBytes {
   size_t size_ = 0;
 };
 
-// Lets go of the pages of a part of a file that is mapped read-only; it is read again when it is touched. Other memory is
-// left alone. Whether it is such a mapping is asked of the system.
+// The files that are mapped read-only, as the system tells when this is made.
+class MappedFiles {
+ public:
+  MappedFiles();
+  bool hold(const uint8_t* data, size_t n) const;
+
+ private:
+  std::vector<std::pair<uintptr_t, uintptr_t>> ranges_;
+};
+// Lets go of every page of such memory, those at its ends too; they are read again when they are touched.
 void let_go(const uint8_t* data, size_t n);
 
 }  // namespace opml

@@ -40,8 +40,12 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
     if (std::holds_alternative<SoftmaxForm>(forms_[s])) forms_[s + 1] = forms_[s + 2] = CoveredForm{};
     if (const auto* score = std::get_if<ScoreForm>(&forms_[s])) keys_packed_[score->key_slot] = 1;
   }
-  pack_weights();
+  const MappedFiles files;
+  for (const auto& weight : weights_) of_file_.push_back(files.hold(weight.data(), weight.size()));
   find_looked_up();
+  place_packed();
+  own_small_weights();
+  pack_weights();
   kept_.assign(slots, 0);
   last_reader_.assign(slots, 0);
   entry_end_.assign(program_.schedule.size(), 0);
@@ -87,16 +91,45 @@ bool Machine::noise_is_finite(const GreedyForm& form) {
 }
 
 void Machine::find_looked_up() {
+  looked_up_.resize(program_.slots.size());
   for (uint32_t s = 0; s < program_.slots.size(); ++s) {
     const Slot& slot = program_.slots[s];
+    if (std::holds_alternative<QdotForm>(forms_[s])) continue;  // reads packed rows
     for (const auto* section : {&slot.code->body_operands, &slot.code->finish_operands})
-      for (const Operand& o : *section)
-        if (o.index != kNoIndex && (o.kind == Kind::weight || o.kind == Kind::global))
-          looked_up_.emplace_back(s, o.kind == Kind::global ? o.ref : slot.first_weight + o.ref);
+      for (const Operand& o : *section) {
+        if (o.index == kNoIndex || (o.kind != Kind::weight && o.kind != Kind::global)) continue;
+        const uint32_t number = o.kind == Kind::global ? o.ref : slot.first_weight + o.ref;
+        if (of_file_[number]) looked_up_[s].push_back(number);
+      }
   }
 }
 
-void Machine::pack_weights() {
+// A touched page of a file maps its neighbours too, megabytes of them where the system caches files in large pieces: weights
+// that are read all the time and small are copied, so that none of the file stays mapped for them.
+void Machine::own_small_weights() {
+  constexpr uint64_t kSmall = 1 << 18;
+  std::vector<uint8_t> copied(weights_.size());
+  for (size_t i = 0; i < weights_.size(); ++i) copied[i] = of_file_[i] && packed_at_[i] == kNotPacked && weights_[i].size() <= kSmall;
+  for (const auto& numbers : looked_up_)
+    for (const uint32_t number : numbers) copied[number] = 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < weights_.size(); ++i)
+    if (copied[i]) bytes += (weights_[i].size() + 63) & ~uint64_t{63};
+  owned_.reset(bytes);
+  uint8_t* to = owned_.data();
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const std::span<const uint8_t> from = weights_[i];
+    if (copied[i]) {
+      std::memcpy(to, from.data(), from.size());
+      weights_[i] = {to, from.size()};
+      let_go(from.data(), from.size());
+      of_file_[i] = 0;
+      to += (from.size() + 63) & ~uint64_t{63};
+    }
+  }
+}
+
+void Machine::place_packed() {
   packed_at_.assign(weights_.size(), kNotPacked);
   uint64_t bytes = 0;
   for (size_t s = 0; s < forms_.size(); ++s) {
@@ -109,6 +142,9 @@ void Machine::pack_weights() {
     }
   }
   packed_.reset(bytes);
+}
+
+void Machine::pack_weights() {
   for (size_t number = 0; number < weights_.size(); ++number) {
     if (packed_at_[number] == kNotPacked) continue;
     const WeightShape& w = program_.weights[number];
@@ -116,8 +152,10 @@ void Machine::pack_weights() {
     pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
       pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
     });
-    let_go(weights_[number].data(), weights_[number].size());
+    if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
   }
+  for (size_t number = 0; number < weights_.size(); ++number)  // what was mapped as a neighbour since
+    if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
 }
 
 }  // namespace opml

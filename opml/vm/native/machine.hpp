@@ -54,9 +54,11 @@ class Machine {
  private:
   friend class Session;
   static constexpr uint64_t kNotPacked = ~uint64_t{0};
+  void place_packed();
   void pack_weights();
   bool noise_is_finite(const GreedyForm& form);
   void find_looked_up();
+  void own_small_weights();
   uint64_t position_bytes(uint32_t slot) const {  // of a slot that windows read
     const Instruction& code = *program_.slots[slot].code;
     return uint64_t{code.rows.n} * code.cols.n * format_bytes(code.out);
@@ -73,7 +75,9 @@ class Machine {
   std::vector<Form> forms_;            // by slot
   std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
   HugeBytes packed_;                   // weights that fast products read
-  std::vector<std::pair<uint32_t, uint32_t>> looked_up_;  // slot, weight: an index picks rows, read as they lie in the file
+  std::vector<std::vector<uint32_t>> looked_up_;  // by slot: weights of mapped files of which an index picks rows
+  std::vector<uint8_t> of_file_;       // by weight: it lies in a mapped file
+  HugeBytes owned_;                    // copies of small weights
   std::vector<uint64_t> packed_at_;    // by weight: where it lies in packed_, or kNotPacked
   std::vector<AlignedArray<uint32_t>> raw_;          // one a thread: accumulators of a tile of rows and positions
   std::vector<std::vector<WindowSet>> sets_;         // one a thread: those of its task
@@ -147,8 +151,6 @@ class Session {
   // Room for all slots of a chunk, beyond which it is cut; at least one position runs.
   static constexpr uint64_t kArenaBytes = 16 << 20;
   static constexpr uint32_t kMostPositions = 64;
-  // Positions after which pages of looked-up rows are let go: each row that is read maps 64 KiB of a file.
-  static constexpr uint32_t kLetGoEvery = 16;
 
  private:
   struct Memory {
@@ -166,8 +168,8 @@ class Session {
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
   void run_slot(ChunkPlan& p, uint32_t slot);
   void run_generic(ChunkPlan& p, uint32_t slot);
+  void run_positions(ChunkPlan& p, uint32_t slot, uint32_t from, uint32_t to);
   void find_needless();
-  void let_go_of_looked_up(uint32_t first_slot, uint32_t last_slot);
   void run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form);
   void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form);
@@ -206,7 +208,6 @@ class Session {
   std::vector<uint64_t> stored_at_, keys_at_;  // by slot: bytes of a position of what lies before it
   uint64_t window_bytes_ = 0;                  // of a position
   std::vector<uint8_t> captured_;
-  uint32_t looked_up_since_ = 0;  // positions computed since pages were let go
   std::vector<uint8_t> needless_;  // by slot: noise that a temperature of 0 makes needless; empty until looked for
   bool all_slots_ = false;         // compute needless slots too
   std::vector<uint64_t> times_;

@@ -68,13 +68,23 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
   run_generic(p, slot);
 }
 
+// Rows that an index picks are let go after each position: one may map megabytes of a file.
 void Session::run_generic(ChunkPlan& p, uint32_t slot) {
-  const SlotPlan& plan = p.slots[slot];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+  const std::vector<uint32_t>& looked_up = machine_.looked_up_[slot];
   if (from >= p.positions) return;
-  const uint32_t positions = p.positions - from;
-  const uint64_t elements = plan.elements(p.chunk.first + p.positions - 1);
-  const uint64_t cost = elements * (plan.fold == Fold::none ? 1 : plan.k.at(p.chunk.first + p.positions - 1));
+  if (looked_up.empty()) return run_positions(p, slot, from, p.positions);
+  for (uint32_t i = from; i < p.positions; ++i) {
+    run_positions(p, slot, i, i + 1);
+    for (const uint32_t number : looked_up) let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
+  }
+}
+
+void Session::run_positions(ChunkPlan& p, uint32_t slot, uint32_t from, uint32_t to) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint32_t positions = to - from;
+  const uint64_t elements = plan.elements(p.chunk.first + to - 1);
+  const uint64_t cost = elements * (plan.fold == Fold::none ? 1 : plan.k.at(p.chunk.first + to - 1));
   const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
   const auto one = [&](const Range& range, int thread) {
     machine_.kernels_->run_slot(plan, range, machine_.workspaces_[static_cast<size_t>(thread)].data.get());
@@ -84,15 +94,15 @@ void Session::run_generic(ChunkPlan& p, uint32_t slot) {
     if (plan.uniform) return one({begin, end, 0, elements}, thread);
     for (uint32_t i = begin; i < end; ++i) one({i, i + 1, 0, plan.elements(p.chunk.first + i)}, thread);
   };
-  if (threads == 1 || cost * positions < 1 << 13) return whole_positions(from, p.positions, 0);
+  if (threads == 1 || cost * positions < 1 << 13) return whole_positions(from, to, 0);
   if (positions >= 2 * threads) {
     const uint32_t each = std::max(1u, positions / (4 * threads)), tasks = (positions + each - 1) / each;
     machine_.pool_->run(tasks, [&](uint32_t i, int thread) {
-      whole_positions(from + i * each, std::min(p.positions, from + (i + 1) * each), thread);
+      whole_positions(from + i * each, std::min(to, from + (i + 1) * each), thread);
     });
     return;
   }
-  for (uint32_t i = from; i < p.positions; ++i) {
+  for (uint32_t i = from; i < to; ++i) {
     const uint64_t count = plan.elements(p.chunk.first + i);
     const uint64_t each = std::max<uint64_t>(64, (count / (4 * threads) + 63) / 64 * 64);
     machine_.pool_->run(static_cast<uint32_t>((count + each - 1) / each), [&](uint32_t j, int thread) {
@@ -128,15 +138,6 @@ void Session::timed_commit(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, D
   commit(p, slot_from, slot_to, slot_roots);
 }
 
-// Between a lookup and what needs much memory.
-void Session::let_go_of_looked_up(uint32_t first_slot, uint32_t last_slot) {
-  for (const auto& [slot, number] : machine_.looked_up_) {
-    if (slot < first_slot || slot > last_slot) continue;
-    let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
-    looked_up_since_ = 0;
-  }
-}
-
 bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
   const std::lock_guard lock(machine_.running_);
   const Program& program = machine_.program_;
@@ -155,11 +156,9 @@ bool Session::feed(std::span<const uint32_t> tokens, const Options& options) {
     ChunkPlan& p = positions == 1 ? single_ : batch_;
     plan(p, first, positions);
     if (options.commit) slot_roots.resize(uint64_t{positions} * program.committed);
-    looked_up_since_ += positions;
     uint32_t from = 0;
     for (const uint32_t end : machine_.entry_end_) {
       run(p, from, end + 1, options.capture);
-      if (looked_up_since_ >= kLetGoEvery) let_go_of_looked_up(from, end);
       if (options.commit && positions >= kFewPositions) timed_commit(p, from, end + 1, slot_roots.data());
       from = end + 1;
       if (options.interrupted && options.interrupted()) {
