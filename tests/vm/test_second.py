@@ -19,7 +19,7 @@ from opml.vm.weights import Weights
 from tests.vm import second_machine, second_numbers
 from tests.vm.random_programs import SPECIAL, hostile_weights, random_program
 
-ENGINES = ("reference", "soft")
+ENGINES = ("reference", "soft", "native")
 SMALL = shapes.Size(dim=32, hidden=64, heads=2, groups=1, head=16, layers=1, vocabulary=24, limit=6)
 FAMILIES = {
     "four letters": shapes.four_letters,

@@ -7,7 +7,7 @@ namespace {
 
 bool computes_float(Op op) { return op <= Op::fma || op == Op::neg || op == Op::abs; }
 // Their value is never a NaN, or only the canonical one.
-bool always_canonical(Op op) { return op >= Op::min && op <= Op::f2i; }
+bool always_canonical(Op op) { return op >= Op::min && op <= Op::i2f; }
 bool reads_numbers(Op op) { return (op <= Op::eq) || op == Op::f2i; }
 
 }  // namespace

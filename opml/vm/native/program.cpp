@@ -1,5 +1,7 @@
 #include "program.hpp"
 
+#include <algorithm>
+
 namespace opml {
 namespace {
 
@@ -19,6 +21,7 @@ class Reader {
   uint16_t u16() { return static_cast<uint16_t>(take(2)); }
   uint32_t u32() { return static_cast<uint32_t>(take(4)); }
   size_t at() const { return at_; }
+  void skip_to(size_t at) { short_ |= at < at_ || at > bytes_.size(), at_ = short_ ? at_ : at; }
   bool ran_out() const { return short_; }
 
  private:
@@ -310,6 +313,11 @@ std::string decode_program(std::span<const uint8_t> bytes, Program& p) {
   p.blocks.resize(blocks);
   for (size_t i = 0; i < blocks; ++i) {
     if (in.at() != table[i].offset) return at("the body is not where the table says", "block", i);
+    // A block without an entry is not run, and has to keep no rule but that of the encoding (docs/spec.md#36-validation).
+    if (std::find(p.schedule.begin(), p.schedule.end(), i) == p.schedule.end()) {
+      in.skip_to(i + 1 < blocks ? table[i + 1].offset : bytes.size());
+      continue;
+    }
     for (int j = 0; j < table[i].weights; ++j) {
       const uint32_t rows = in.u32();
       p.blocks[i].weights.push_back({rows, in.u32(), WeightFormat::f32});

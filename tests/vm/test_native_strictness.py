@@ -1,0 +1,48 @@
+"""The native interpreter takes what the validator takes, and stores integers as what they are as floats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from opml.ops.expr import const, f2i, isub
+from opml.vm.builder import ProgramBuilder, axis, c
+from opml.vm.engine import get_engine, run
+from opml.vm.isa import Block, Ext, Instr, Out, Program
+from opml.vm.validate import validate
+from opml.vm.weights import Weights
+from tests.native import native_module
+
+LEVELS = native_module().levels()
+
+
+def program(out: Out) -> Program:
+    """-150,000 + 1,000 c as integers by way of floats: those bits are NaNs of binary32, stored as `out`."""
+    model = ProgramBuilder(4)
+    b = model.block("block")
+    b.emit("integers", 1, 300, f2i(const(-150_000.0)), out=out)
+    b.emit("less", 1, 300, isub(axis(c), const(150_000)), out=out)
+    b.emit("sample", 1, 1, const(1), out=Out.I32, yields=True)
+    return model.program([(b, [])])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("out", list(Out))
+def test_integers_that_look_like_nans_are_stored_canonical(out: Out, level: str) -> None:
+    tokens = [1, 1, 1]
+    made = program(out)
+    expected = run(get_engine("reference").load(made, Weights([])), tokens, 1)
+    found = run(get_engine("native", level=level).load(made, Weights([])), tokens, 1)
+    assert [found.tensor(0, n) for n in range(2)] == [expected.tensor(0, n) for n in range(2)]
+    assert found.trace_root() == expected.trace_root()
+
+
+def test_a_block_without_an_entry_may_break_rules_that_only_running_needs() -> None:
+    wrong = Instr(Ext(0, True), Ext(0), finish=())
+    made = program(Out.F32)
+    for blocks, entry in (((*made.blocks, Block((wrong,))), 0), ((Block((wrong,)), *made.blocks), 1)):
+        changed = replace(made, blocks=blocks, schedule=(entry,))
+        validate(changed)
+        for name in ("reference", "native", "soft"):
+            assert run(get_engine(name).load(changed, Weights([])), [1, 1], 1).tensor(0, 0)
