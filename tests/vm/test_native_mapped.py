@@ -17,7 +17,8 @@ from tests.vm.programs import SMALL, Model, llama
 
 native = native_module()
 SIZE = replace(SMALL, vocabulary=40_000, limit=64)
-TOKENS = [int(x) for x in np.random.default_rng(3).integers(0, SIZE.vocabulary, 40)]
+TOKENS = [int(x) for x in np.random.default_rng(3).integers(0, SIZE.vocabulary, 39)]
+"""With the position that is recomputed a multiple of those after which looked-up rows are let go."""
 
 
 @pytest.fixture(scope="module")

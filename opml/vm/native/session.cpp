@@ -68,15 +68,21 @@ void Session::run_slot(ChunkPlan& p, uint32_t slot) {
   run_generic(p, slot);
 }
 
-// Rows that an index picks are let go after each position: one may map megabytes of a file.
+// Rows that an index picks are let go after a few positions: each may map megabytes of a file.
 void Session::run_generic(ChunkPlan& p, uint32_t slot) {
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   const std::vector<uint32_t>& looked_up = machine_.looked_up_[slot];
   if (from >= p.positions) return;
   if (looked_up.empty()) return run_positions(p, slot, from, p.positions);
-  for (uint32_t i = from; i < p.positions; ++i) {
-    run_positions(p, slot, i, i + 1);
+  uint32_t& held = held_[slot];
+  for (uint32_t i = from; i < p.positions;) {
+    const uint32_t n = std::min(kLetGoEvery - held, p.positions - i);
+    run_positions(p, slot, i, i + n);
+    i += n;
+    held += n;
+    if (held < kLetGoEvery) continue;
     for (const uint32_t number : looked_up) let_go(machine_.weights_[number].data(), machine_.weights_[number].size());
+    held = 0;
   }
 }
 
