@@ -59,14 +59,19 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
         if (o.window != Window::here && !std::holds_alternative<ScoreForm>(forms_[s])) kept_[s - o.ref] = 1;
       }
     }
-    if (const auto* greedy = std::get_if<GreedyForm>(&forms_[s])) last_reader_[greedy->random_slot] = s;
   }
+  // What a slot reads stays until `last` is written too.
+  const auto keep_read = [&](uint32_t slot, uint32_t last) {
+    for (const auto* section : {&program_.slots[slot].code->body_operands, &program_.slots[slot].code->finish_operands})
+      for (const Operand& o : *section)
+        if (o.kind == Kind::slot) last_reader_[slot - o.ref] = std::max(last_reader_[slot - o.ref], last);
+  };
   for (uint32_t s = 0; s < slots; ++s) {
-    if (!std::holds_alternative<SoftmaxForm>(forms_[s])) continue;
-    for (const uint32_t early : {s, s + 1})  // what they read stays until the third slot is written
-      for (const auto* section : {&program_.slots[early].code->body_operands, &program_.slots[early].code->finish_operands})
-        for (const Operand& o : *section)
-          if (o.kind == Kind::slot) last_reader_[early - o.ref] = std::max(last_reader_[early - o.ref], s + 2);
+    if (std::holds_alternative<SoftmaxForm>(forms_[s])) {
+      for (const uint32_t early : {s, s + 1}) keep_read(early, s + 2);
+    } else if (const auto* greedy = std::get_if<GreedyForm>(&forms_[s])) {  // noise may be computed as late as the sample
+      for (const uint32_t late : {greedy->random_slot, greedy->noise_slot}) keep_read(late, s);
+    }
   }
   return {};
 }
@@ -77,7 +82,7 @@ bool Machine::noise_is_finite(const GreedyForm& form) {
   const Instruction& code = *program_.slots[form.noise_slot].code;
   constexpr uint32_t each = 1 << 14;
   std::atomic<bool> finite{true};
-  pool_->run((1u << (32 - form.shift)) / each, [&](uint32_t task, int) {
+  pool_->run(std::max(1u, (1u << (32 - form.shift)) / each), [&](uint32_t task, int) {
     std::vector<uint32_t> words(each), noise(each);
     for (uint32_t i = 0; i < each; ++i) words[i] = (task * each + i) << form.shift;
     const uint32_t* inputs[] = {words.data()};
