@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from opml.errors import ProgramError
 from opml.ops.expr import const, f2i, isub
 from opml.vm.builder import ProgramBuilder, axis, c
+from opml.vm.encoding import encode
 from opml.vm.engine import get_engine, run
-from opml.vm.isa import Block, Ext, Instr, Out, Program
+from opml.vm.isa import Axis, Block, Ext, Fold, Format, GlobalWeight, Instr, Kind, Operand, Out, Program, Term
 from opml.vm.validate import validate
 from opml.vm.weights import Weights
 from tests.native import native_module
@@ -46,3 +48,20 @@ def test_a_block_without_an_entry_may_break_rules_that_only_running_needs() -> N
         validate(changed)
         for name in ("reference", "native", "soft"):
             assert run(get_engine(name).load(changed, Weights([])), [1, 1], 1).tensor(0, 0)
+
+
+def test_an_address_whose_terms_wrap_is_outside_its_tensor() -> None:
+    many, step = (1 << 31) - 1, (1 << 32) - 2
+    terms = (Term(Axis.R, step), Term(Axis.K, step), Term(Axis.T, step))
+    assert (4 + 2 * (many - 1) * step + 6 * step) % (1 << 64) == 0
+    wrapping = Operand(Kind.GLOBAL, 0, base=4, terms=terms)
+    sample = program(Out.F32).blocks[0].code[-1]
+    wide = replace(sample, rows=Ext(many), fold=Fold.MAX, k=Ext(many), operands=(wrapping,), body_operands=1)
+    wide = replace(wide, out=Out.F32, yields=False)
+    made = replace(
+        program(Out.F32), blocks=(Block((wide, sample)),), globals=(GlobalWeight(4, 4, Format.F32),), limit=7
+    )
+    with pytest.raises(ProgramError, match="reaches element"):
+        validate(made)
+    with pytest.raises(ValueError, match="outside its tensor"):
+        native_module().Machine(encode(made), [bytes(64)], "native", 1)

@@ -162,9 +162,12 @@ bool is_flat(const Operand& o, uint32_t length) {
   return c == nullptr || c->mul != kRow;
 }
 
+constexpr uint64_t kMostFlat = 1 << 22;  // words of the body that a thread keeps in memory
+
 std::optional<MaxForm> flat_max_form(const Program& program, uint32_t number) {
   const Instruction& code = *program.slots[number].code;
   if (code.body.empty() || code.result[0] != code.body_operands.size() + code.body.size() - 1) return {};
+  if (uint64_t{code.rows.n} * code.cols.n * code.k.n > kMostFlat) return {};
   for (const Operand& o : code.body_operands) {
     if (!is_flat(o, code.k.n)) return {};
     if (o.kind == Kind::slot && program.slots[number - o.ref].code->cols.varies) return {};

@@ -180,6 +180,8 @@ class OperandCheck {
     return address(operands, j, {source.rows.n, source.cols});
   }
 
+  static constexpr const char* kOutside = "operand: an address outside its tensor";
+
   const char* address(const std::vector<Operand>& operands, size_t j, Shape shape) const {
     const Operand& o = operands[j];
     const bool varies = shape.cols.varies;
@@ -198,6 +200,7 @@ class OperandCheck {
         if (!token && !(index.kind == Kind::slot && p_.slots[slot_ - index.ref].code->out == Format::i32))
           return "operand: the index is neither a token nor an i32 slot";
         most += size - t.mul;
+        if (most >= size) return kOutside;
         continue;
       }
       const Extent n = t.axis == Axis::r ? code_.rows : t.axis == Axis::c ? code_.cols
@@ -216,10 +219,11 @@ class OperandCheck {
         }
       } else {
         most += last * (t.mul == kRow ? shape.cols.n : t.mul);
+        if (most >= uint64_t{shape.rows} * shape.cols.n) return kOutside;  // after each term: the sum of all may wrap
       }
     }
     if (varies) return along != 1 || o.base != 0 || row >= shape.rows ? "operand: a varying row read otherwise than along it" : nullptr;
-    return most >= uint64_t{shape.rows} * shape.cols.n ? "operand: an address outside its tensor" : nullptr;
+    return most >= uint64_t{shape.rows} * shape.cols.n ? kOutside : nullptr;
   }
 
   const char* qdot() const {

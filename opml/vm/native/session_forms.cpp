@@ -180,7 +180,7 @@ void Session::run_max(ChunkPlan& p, uint32_t slot, const MaxForm& form) {
   const Source& x = plan.body_operands[0];
   const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
   const uint64_t elements = plan.stride;
-  const uint32_t each = std::max<uint32_t>(1, 4096 / (static_cast<uint32_t>(elements) * plan.k.n + 1));
+  const auto each = static_cast<uint32_t>(std::max<uint64_t>(1, 4096 / (elements * plan.k.n + 1)));
   machine_.pool_->run((p.positions - from + each - 1) / each, [&](uint32_t number, int thread) {
     for (uint32_t i = from + number * each; i < std::min(p.positions, from + (number + 1) * each); ++i) {
       uint32_t* tops = raw(thread, elements);
