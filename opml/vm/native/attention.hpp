@@ -33,18 +33,14 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
 #pragma GCC unroll 16
     for (Lane& z : acc) z = Lane::zero();
     for (uint32_t k = first; k < end; ++k) {
-      Lane key[P];
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) {
         const uint8_t* at = keys + k * step + static_cast<uint64_t>(p) * next;
-        key[p] = load16<A, F>(at);
+        const Lane key = load16<A, F>(at);
         __builtin_prefetch(at + P * next, 0, 1);  // the next tile of this set
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; ++i) acc[i * P + p].add_spread(key, set.factors[i][k]);
       }
-#pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; ++p)
-          acc[i * P + p].add_product(key[p], set.factors[i][k]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows * P; ++i) total[i] = Lane::add(total[i], acc[i]);
@@ -66,7 +62,7 @@ inline constexpr bool kFewRegisters = false;
 template <Arithmetic A, Format F, int P>
 void score_set(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
   if constexpr (kFewRegisters<A> && P == 2) {
-    if (set.rows > 2) {
+    if (set.rows > 3) {
       score_set<A, F, 1>(task, set, keys, raw);
       return score_set<A, F, 1>(task, set, keys + task.row_elements * 16 * format_bytes(F), raw + 16);
     }
@@ -124,18 +120,14 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
       acc[i * C + c] = k == task.begin ? Lane::zero() : Lane::from_f32(reinterpret_cast<const uint8_t*>(from));
     }
   for (; k < end; ++k, at += stride, later.at += later.step) {
-    Lane value[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       const uint8_t* from = at + static_cast<uint64_t>(c) * 16 * width;
-      value[c] = load16<A, F>(from);
+      const Lane value = load16<A, F>(from);
       if (static_cast<uint64_t>(c) * 16 * width % 64 == 0) __builtin_prefetch(later.at + static_cast<uint64_t>(c) * 16 * width, 0, 1);
+#pragma GCC unroll 4
+      for (int i = 0; i < rows; ++i) acc[i * C + c].add_spread(value, set.factors[i][k]);
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c)
-        acc[i * C + c].add_product(value[c], set.factors[i][k]);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
@@ -147,7 +139,7 @@ template <Arithmetic A, Format F, int C>
 void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, Later later,
                uint32_t* raw) {
   if constexpr (kFewRegisters<A> && C == 2) {
-    if (set.rows > 2) {
+    if (set.rows > 3) {
       value_set<A, F, 1>(task, set, k, end, column, later, raw);
       return value_set<A, F, 1>(task, set, k, end, column + 16, {later.at + 16 * format_bytes(F), later.step}, raw + 16);
     }

@@ -44,12 +44,10 @@ struct Avx512Words {
       _mm512_storeu_si512(out + first, _mm512_maskz_loadu_epi8(mask, data + first));
     }
   }
-  static void load(Word* words, const uint8_t* const* blocks) {
-    transpose(words, blocks, 0);
-    transpose(words + 8, blocks, 64);
-    int64_t last[8];
-    for (int lane = 0; lane < 8; ++lane) std::memcpy(&last[lane], blocks[lane] + 128, 8);
-    words[16] = _mm512_loadu_si512(last);
+  static void load(Word* words, const uint64_t* first, const uint8_t* const* rest) {
+    words[0] = _mm512_load_si512(first);
+    transpose(words + 1, rest, 0);
+    transpose(words + 9, rest, 64);
   }
   static void store(const Word* words, int lane, uint8_t* digest) {
     for (int i = 0; i < 4; ++i) std::memcpy(digest + 8 * i, reinterpret_cast<const uint8_t*>(words + i) + 8 * lane, 8);

@@ -26,8 +26,11 @@ struct ScalarWords {
     std::memcpy(out, data, take);
     std::memset(out + take, 0, kKeccakRate - take);
   }
-  // One rate block of each lane.
-  static void load(Word* words, const uint8_t* const* blocks) { std::memcpy(words, blocks[0], kKeccakRate); }
+  // One rate block of each lane: its first word, and where the other sixteen lie.
+  static void load(Word* words, const uint64_t* first, const uint8_t* const* rest) {
+    words[0] = first[0];
+    std::memcpy(words + 1, rest[0], kKeccakRate - 8);
+  }
   static void store(const Word* words, int lane, uint8_t* digest) { std::memcpy(digest, words + lane, 32); }
 };
 
@@ -75,47 +78,57 @@ inline void keccak_permute(typename V::Word* state) {
   for (int i = 0; i < 25; ++i) state[i] = a[i];
 }
 
-// Hashes tag || data for up to V::lanes messages at once; a lane that ends early idles. First and last block of a lane
-// are put together in a buffer, those between are read in place.
+// Hashes tag || data for up to V::lanes messages at once; a lane that ends early idles. A block lies in the message but for
+// its first word, where the tag shifts it, and but for the last one, which is put together in a buffer.
 template <class V>
 inline void keccak_lanes(const HashJob* jobs, int n) {
   alignas(64) uint8_t edge[V::lanes][kKeccakRate + 64];  // room for whole vectors
   alignas(64) typename V::Word state[25], words[17];
-  const uint8_t* blocks[V::lanes];
+  alignas(64) uint64_t first[V::lanes];
+  const uint8_t* rest[V::lanes];
   uint64_t blocks_of[V::lanes], most = 0;
   for (int lane = 0; lane < n; ++lane) {
     blocks_of[lane] = keccak_blocks(jobs[lane].length);
     most = blocks_of[lane] > most ? blocks_of[lane] : most;
   }
-  for (int i = 0; i < 25; ++i) state[i] = V::zero();
+#pragma GCC unroll 25
+  for (int i = 0; i < 25; ++i) state[i] = V::zero();  // unrolled: as a loop it becomes a slow string instruction
   for (uint64_t block = 0; block < most; ++block) {
     for (int lane = 0; lane < V::lanes; ++lane) {
       if (lane >= n || block >= blocks_of[lane]) {
-        blocks[lane] = edge[lane];
+        first[lane] = 0;
+        rest[lane] = edge[lane];
         continue;
       }
       const HashJob& job = jobs[lane];
       const uint64_t start = block * kKeccakRate;  // of the tagged message; data lies one byte earlier
-      if (block > 0 && block + 1 < blocks_of[lane]) {
-        blocks[lane] = job.data + start - 1;
+      if (block + 1 < blocks_of[lane]) {
+        const uint8_t* const from = job.data + start;
+        if (block == 0) {
+          std::memcpy(&first[lane], from, 8);
+          first[lane] = first[lane] << 8 | job.tag;
+        } else {
+          std::memcpy(&first[lane], from - 1, 8);
+        }
+        rest[lane] = from + 7;
         continue;
       }
-      uint8_t* out = edge[lane];
-      blocks[lane] = out;
-      uint64_t room = kKeccakRate, from = start - 1;
-      if (block == 0) {
-        *out++ = job.tag;
-        room = kKeccakRate - 1;
-        from = 0;
-      }
-      const uint64_t take = job.length - from < room ? job.length - from : room;
-      V::pad(out, job.data + from, take);
-      if (block + 1 == blocks_of[lane]) {
-        out[take] = 0x01;
-        edge[lane][kKeccakRate - 1] |= 0x80;
+      uint8_t* const whole = edge[lane];
+      const uint64_t skipped = block == 0 ? 1 : 0, from = start + skipped - 1, take = job.length - from;
+      if (block == 0) whole[0] = job.tag;
+      V::pad(whole + skipped, job.data + from, take);
+      whole[skipped + take] = 0x01;
+      whole[kKeccakRate - 1] |= 0x80;
+      rest[lane] = whole + 8;
+      if (take < 8) {
+        std::memcpy(&first[lane], whole, 8);
+      } else {  // a load from what was just stored in pieces waits for it
+        std::memcpy(&first[lane], job.data + from, 8);
+        if (block == 0) first[lane] = first[lane] << 8 | job.tag;
       }
     }
-    V::load(words, blocks);
+    V::load(words, first, rest);
+#pragma GCC unroll 17
     for (int i = 0; i < 17; ++i) state[i] = V::xor2(state[i], words[i]);
     keccak_permute<V>(state);
     for (int lane = 0; lane < n; ++lane)

@@ -23,13 +23,16 @@ inline uint32_t word_at(const uint8_t* p, uint32_t i) {
   return word;
 }
 
-// G groups of 16 rows, `apart` bytes from each other, against T positions.
+// G groups of 16 rows, `groups_apart` from each other, against T positions.
 template <Arithmetic A, WeightFormat F, int G, int T>
-void qdot_tile(const uint8_t* group, uint64_t apart, uint32_t units, const Activations* x, uint32_t* raw, uint64_t raw_stride) {
+void qdot_tile(const uint8_t* group, uint32_t groups_apart, uint32_t units, const Activations* x, uint32_t* raw,
+               uint64_t raw_stride) {
   using Rows = Rows16<A>;
   constexpr PackedFormat p = packed_format(F);
+  const uint64_t apart = uint64_t{groups_apart} * units * p.bytes;
   constexpr uint32_t block = kLeafElements / 32;
   static_assert(block == 8);
+  constexpr int joint = kStreams > 1 ? 1 : G;  // groups that share each broadcast of activations
   Rows total[G * T];
   for (Rows& z : total) z = Rows::zero();
   for (uint32_t first = 0; first < units; first += block) {
@@ -43,16 +46,19 @@ void qdot_tile(const uint8_t* group, uint64_t apart, uint32_t units, const Activ
     Rows acc[G * T];
 #pragma GCC unroll 16
     for (int i = 0; i < G * T; ++i) acc[i] = Rows::zero();
+    UnitDots dots[joint * T];
     for (uint32_t unit = first; unit < end; ++unit) {
-      UnitDots dots[G * T];
-      unit_dot<F, G, T>(group, apart, x, unit, correction + (unit - first), dots);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int g = 0; g < G; ++g) {
         const uint8_t* const floats = group + static_cast<uint64_t>(g) * apart;
+        if constexpr (T == 1 && kBytesAhead > 0)
+          for (uint32_t line = 0; line < p.bytes; line += 64) __builtin_prefetch(floats + kBytesAhead + line);
+        if (g % joint == 0) unit_dot<F, joint, T>(floats, apart, x, unit, correction + (unit - first), dots);
+        const UnitDots* const own = dots + g % joint * T;
         const Rows scale = Rows::from_f16(floats + p.scales);
 #pragma GCC unroll 16
         for (int t = 0; t < T; ++t)
-          acc[g * T + t].add_product(rows_from<A>(dots[g * T + t]), Rows::mul(scale, word_at(x[t].scales, unit)));
+          acc[g * T + t].add_product(rows_from<A>(own[t]), Rows::mul(scale, word_at(x[t].scales, unit)));
         if constexpr (p.minima != 0) {
           const Rows minimum = Rows::from_f16(floats + p.minima);
 #pragma GCC unroll 16
@@ -64,15 +70,16 @@ void qdot_tile(const uint8_t* group, uint64_t apart, uint32_t units, const Activ
     for (int i = 0; i < G * T; ++i) total[i] = Rows::add(total[i], acc[i]);
   }
   for (int g = 0; g < G; ++g)
-    for (int t = 0; t < T; ++t) total[g * T + t].store(raw + static_cast<uint64_t>(t) * raw_stride + g * static_cast<int>(kGroupRows));
+    for (int t = 0; t < T; ++t) total[g * T + t].store(raw + static_cast<uint64_t>(t) * raw_stride +
+                             static_cast<uint64_t>(g) * groups_apart * kGroupRows);
 }
 
 template <Arithmetic A, WeightFormat F>
 void qdot_rows(const QdotTask& task) {
-  const uint64_t apart = uint64_t{task.units} * packed_format(F).bytes;
-  const auto tiles = [&]<int G, int T>(uint32_t g, uint32_t& t) {
+  const uint64_t group_bytes = uint64_t{task.units} * packed_format(F).bytes;
+  const auto tiles = [&]<int G, int T>(uint32_t g, uint32_t& t, uint32_t groups_apart = 1) {
     for (; t + T <= task.n_positions; t += T)
-      qdot_tile<A, F, G, T>(task.packed + g * apart, apart, task.units, task.positions + t,
+      qdot_tile<A, F, G, T>(task.packed + g * group_bytes, groups_apart, task.units, task.positions + t,
                             task.raw + t * task.raw_stride + g * kGroupRows, task.raw_stride);
   };
   uint32_t g = 0;
@@ -86,6 +93,16 @@ void qdot_rows(const QdotTask& task) {
     }
   }
 #endif
+  if constexpr (A::hardware && kStreams > 1) {
+    if (task.n_positions == 1) {
+      const uint32_t each = task.groups / kStreams;
+      for (; g < each; ++g) {
+        uint32_t t = 0;
+        tiles.template operator()<kStreams, 1>(g, t, each);
+      }
+      g = each * kStreams;
+    }
+  }
   for (; g < task.groups; ++g) {
     uint32_t t = 0;
     if constexpr (A::hardware) tiles.template operator()<1, 12>(g, t);

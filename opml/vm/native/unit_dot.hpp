@@ -186,9 +186,29 @@ template <int S>
     for (int i = 0; i < kParts; ++i) dots[s].v[i] = sums[s][i];
 }
 
+// The same for one position, straight from the packed bytes.
+[[gnu::always_inline]] inline void dots_of_one(const uint8_t* bytes, const int8_t* activations, UnitDots* dots) {
+  alignas(32) int16_t q[32];
+  split_activations(activations, q);
+  asm("" : "+m"(q));
+  ByteVector even[kParts] = {}, odd[kParts] = {};
+  const ByteVector low = spread16(255);
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; ++j)
+#pragma GCC unroll 4
+    for (int i = 0; i < kParts; ++i) {
+      const ByteVector both = load_bytes(bytes + 64 * j + kBytes * i);
+      even[i] = add32(even[i], pairs32(and_bytes(both, low), spread_four(q + 2 * j)));
+      odd[i] = add32(odd[i], pairs32(shift_right16<8>(both), spread_four(q + 16 + 2 * j)));
+      in_order(even[i]), in_order(odd[i]);
+    }
+#pragma GCC unroll 4
+  for (int i = 0; i < kParts; ++i) dots->v[i] = add32(even[i], odd[i]);
+}
+
 template <WeightFormat F, int G, int T>
-inline void unit_dot(const uint8_t* group, uint64_t, const Activations* x, uint32_t unit, const int32_t* corrections,
-                     UnitDots* dots) {
+[[gnu::always_inline]] inline void unit_dot(const uint8_t* group, uint64_t, const Activations* x, uint32_t unit,
+                                            const int32_t* corrections, UnitDots* dots) {
   static_assert(G == 1);
   constexpr int S = T < kSide ? T : kSide;
   static_assert(T % S == 0);
@@ -203,7 +223,9 @@ inline void unit_dot(const uint8_t* group, uint64_t, const Activations* x, uint3
 #else
   constexpr bool narrow = false;
 #endif
-  if constexpr (narrow) {
+  if constexpr (F == WeightFormat::q8_0 && T == 1) {
+    dots_of_one(group, x->q + 32 * uint64_t{unit}, dots);
+  } else if constexpr (narrow) {
 #if defined(OPML_BYTE_PAIRS)
     for (int t = 0; t < T; t += S) dots_of_bytes<F, S>(bytes, x + t, unit, dots + t);
 #endif
