@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opml.ops import softfloat
-from opml.ops.expr import const, f2i
+from opml.ops.expr import add, const, f2i, mul
 from opml.ops.table import OP_BY_NAME
 from opml.vm import reference
-from opml.vm.builder import BlockBuilder, ProgramBuilder, c, index, k, r, token
+from opml.vm.builder import ACC0, BlockBuilder, ProgramBuilder, c, index, k, r, token
 from opml.vm.encoding import encode
 from opml.vm.isa import Fold, Format, Out, Program
 from opml.vm.weights import Weight, Weights
@@ -19,7 +21,6 @@ from tests.vm.test_native_attention import LEVELS, native, words
 from tests.vm.test_native_scales import UNIT_BYTES
 
 VOCABULARY = 16
-ROWS = 40
 
 
 def check(program: Program, weights: Weights, tokens: list[int]) -> None:
@@ -58,20 +59,22 @@ def unit_weights(fmt: Format, units: int, rng: np.random.Generator, kind: str) -
     st.sampled_from([*UNIT_BYTES]),
     st.sampled_from(["ends", "any"]),
     st.sampled_from([1, 8, 9]),
+    st.sampled_from([40, 64, 157]),
 )
 def test_products_of_extreme_bytes_give_the_reference_root(
-    seed: int, fmt: Format, kind: str, units: int
+    seed: int, fmt: Format, kind: str, units: int, rows: int
 ) -> None:
+    """157 rows are ten groups of 16: two for each of four streams, and two left."""
     rng, n = np.random.default_rng(seed), 32 * units
     builder = ProgramBuilder(64)
     table = builder.global_weight(VOCABULARY, n, Format.F32)
     scales = builder.global_weight(VOCABULARY, units, Format.F32)
-    weight = builder.global_weight(ROWS, n, fmt)
+    weight = builder.global_weight(rows, n, fmt)
     b = builder.block("all")
     q = b.emit("q", 1, n, f2i(table(index(token()) * n + c)), out=Out.I8)
     d = b.emit("d", 1, units, scales(index(token()) * units + c))
-    y = b.emit("y", 1, ROWS, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
-    program = finish(b, builder, y, ROWS)
+    y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
+    program = finish(b, builder, y, rows)
     extreme = rng.choice(np.array([-128, 127], np.float32), (VOCABULARY, n))
     extreme[:4], extreme[4:8] = -128, 127
     values = extreme if kind == "ends" else rng.integers(-128, 128, (VOCABULARY, n)).astype(np.float32)
@@ -79,7 +82,50 @@ def test_products_of_extreme_bytes_give_the_reference_root(
         [
             Weight(VOCABULARY, n, Format.F32, values.astype("<f4").tobytes()),
             Weight(VOCABULARY, units, Format.F32, words(seed, VOCABULARY * units, "tame").tobytes()),
-            Weight(ROWS, n, fmt, unit_weights(fmt, ROWS * units, rng, kind)),
+            Weight(rows, n, fmt, unit_weights(fmt, rows * units, rng, kind)),
+        ]
+    )
+    check(program, weights, [int(x) for x in rng.integers(0, VOCABULARY, 20)])
+
+
+@pytest.mark.parametrize("reads", [(False, False), (True, False), (False, True), (True, True)])
+def test_products_of_the_same_activations_may_read_each_other(reads: tuple[bool, bool]) -> None:
+    """Three products are computed together unless a later one reads an earlier one's result."""
+    rng, units, rows = np.random.default_rng(3), 9, 80
+    n = 32 * units
+    builder = ProgramBuilder(64)
+    table = builder.global_weight(VOCABULARY, n, Format.F32)
+    scales = builder.global_weight(VOCABULARY, units, Format.F32)
+    b = builder.block("all")
+    q = b.emit("q", 1, n, f2i(table(index(token()) * n + c)), out=Out.I8)
+    d = b.emit("d", 1, units, scales(index(token()) * units + c))
+    data = []
+    found: list[Any] = []
+    for number in range(3):
+        weight = builder.global_weight(rows, n, Format.Q4_1)
+        data.append(Weight(rows, n, Format.Q4_1, unit_weights(Format.Q4_1, rows * units, rng, "any")))
+        closing = (
+            add(ACC0, found[-1](c ^ 1)) if number > 0 and reads[number - 1] else mul(ACC0, const(0x3F000001))
+        )
+        found.append(
+            b.emit(
+                f"y{number}",
+                1,
+                rows,
+                closing,
+                fold=Fold.QDOT,
+                k=n,
+                body=(weight(c * n + k), q(k), d(k // 32)),
+            )
+        )
+    z = b.emit("z", 1, rows, add(found[0](c), mul(found[1](c), found[2](c))))
+    program = finish(b, builder, z, rows)
+    values = rng.integers(-128, 128, (VOCABULARY, n)).astype("<f4")
+    weights = Weights(
+        [
+            Weight(VOCABULARY, n, Format.F32, values.tobytes()),
+            Weight(VOCABULARY, units, Format.F32, words(3, VOCABULARY * units, "tame").tobytes()),
+            *data,
         ]
     )
     check(program, weights, [int(x) for x in rng.integers(0, VOCABULARY, 20)])

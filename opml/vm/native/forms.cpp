@@ -278,4 +278,20 @@ Form recognise(const Program& program, uint32_t slot) {
   return {};
 }
 
+bool computed_together(const Program& program, uint32_t first, const QdotForm& a, uint32_t slot, const QdotForm& b) {
+  const Slot &x = program.slots[first], &y = program.slots[slot];
+  if (x.entry != y.entry || x.code->yields != y.code->yields || x.code->k.n != y.code->k.n) return false;
+  if (a.dense != b.dense || a.by_row || b.by_row) return false;
+  const auto same = [&](int i, int j) {
+    Operand o = x.code->body_operands[static_cast<size_t>(i)];
+    o.ref += slot - first;
+    return same_tensor_and_address(o, y.code->body_operands[static_cast<size_t>(j)]);
+  };
+  if (!same(a.activations, b.activations) || (!a.dense && !same(a.scales, b.scales))) return false;
+  for (const auto* section : {&y.code->body_operands, &y.code->finish_operands})
+    for (const Operand& o : *section)
+      if (o.kind == Kind::slot && o.ref <= slot - first) return false;
+  return true;
+}
+
 }  // namespace opml

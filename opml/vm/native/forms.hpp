@@ -69,4 +69,8 @@ std::optional<SoftmaxForm> softmax_form(const Program& program, uint32_t slot);
 
 Form recognise(const Program& program, uint32_t slot);
 
+// Whether two slots with such forms are products with the same activations, so that `slot`, which lies after `first`, may be
+// computed together with it and those between: it reads none of them.
+bool computed_together(const Program& program, uint32_t first, const QdotForm& a, uint32_t slot, const QdotForm& b);
+
 }  // namespace opml

@@ -40,6 +40,14 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
     if (std::holds_alternative<SoftmaxForm>(forms_[s])) forms_[s + 1] = forms_[s + 2] = CoveredForm{};
     if (const auto* score = std::get_if<ScoreForm>(&forms_[s])) keys_packed_[score->key_slot] = 1;
   }
+  together_.assign(slots, 0);
+  for (uint32_t s = 0, end; s < slots; s = end) {
+    end = s + 1;
+    if (const auto* first = std::get_if<QdotForm>(&forms_[s]))
+      for (const QdotForm* next; end < slots && (next = std::get_if<QdotForm>(&forms_[end])) != nullptr; ++end)
+        if (!computed_together(program_, s, *first, end, *next)) break;
+    together_[s] = end;
+  }
   const MappedFiles files;
   for (const auto& weight : weights_) of_file_.push_back(files.hold(weight.data(), weight.size()));
   find_looked_up();
@@ -67,6 +75,10 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
         if (o.kind == Kind::slot) last_reader_[slot - o.ref] = std::max(last_reader_[slot - o.ref], last);
   };
   for (uint32_t s = 0; s < slots; ++s) {
+    for (uint32_t x = s; x + 1 < together_[s]; ++x) {
+      keep_read(x, together_[s] - 1);
+      last_reader_[x] = std::max(last_reader_[x], together_[s] - 1);
+    }
     if (std::holds_alternative<SoftmaxForm>(forms_[s])) {
       for (const uint32_t early : {s, s + 1}) keep_read(early, s + 2);
     } else if (const auto* greedy = std::get_if<GreedyForm>(&forms_[s])) {  // noise may be computed as late as the sample

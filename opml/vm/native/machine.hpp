@@ -25,6 +25,7 @@ namespace opml {
 inline constexpr uint32_t kFewPositions = 8;
 // Rows and positions of a product that one thread works on at a time.
 inline constexpr uint32_t kTileRows = 256, kTilePositions = 48;
+inline constexpr uint32_t kTileRowsOfOne = 2048;  // of a single position: its sums are few, and long streams of weights are read faster
 inline constexpr uint32_t kScoreWords = 8192;  // scores that one thread works on at a time, for all rows
 inline constexpr uint64_t kRawWords = 2 * kTilePositions * (kTileRows + kGroupRows);
 
@@ -73,6 +74,7 @@ class Machine {
   AlignedArray<uint32_t> constants_;
   std::optional<Padding> tensor_padding_, position_padding_, trace_padding_;
   std::vector<Form> forms_;            // by slot
+  std::vector<uint32_t> together_;     // by slot: the end of the slots that are computed together with it, if it is the first
   std::vector<uint8_t> keys_packed_;   // by slot: scores are computed from it
   HugeBytes packed_;                   // weights that fast products read
   std::vector<std::vector<uint32_t>> looked_up_;  // by slot: weights of mapped files of which an index picks rows
@@ -139,7 +141,7 @@ class Session {
   uint32_t yields_from() const { return yields_from_; }
   std::optional<uint32_t> sample(uint32_t position) const;
   const std::vector<Digest>& position_roots() const { return roots_; }
-  // Nanoseconds by slot since this was first called, then those of hashing.
+  // Nanoseconds by slot since this was first called, those of slots computed together at the first of them; then of hashing.
   const std::vector<uint64_t>& profile() {
     times_.resize(machine_.program_.slots.size() + 1);
     return times_;
@@ -168,12 +170,22 @@ class Session {
   uint8_t* stored(uint32_t slot) const { return window_.data() + stored_at_[slot] * capacity_; }
   uint8_t* keys(uint32_t slot) const { return window_.data() + keys_at_[slot] * capacity_; }
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
-  void run_slot(ChunkPlan& p, uint32_t slot);
+  void run_slots(ChunkPlan& p, uint32_t first, uint32_t end);
+  uint32_t end_of_slots(uint32_t first) const;
+  bool is_left_out(uint32_t slot) const { return !all_slots_ && needless_[slot]; }
+  void keep_captured(const ChunkPlan& p, uint32_t slot);
   void run_generic(ChunkPlan& p, uint32_t slot);
   void run_positions(ChunkPlan& p, uint32_t slot, uint32_t from, uint32_t to);
   void find_needless();
   void run_greedy(ChunkPlan& p, uint32_t slot, const GreedyForm& form);
-  void run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form);
+  // Products of a slot: tiles of `each` rows of a segment. Rows follow each other through r, or each r is a segment.
+  struct Product {
+    uint32_t slot;
+    const QdotForm* form;
+    uint32_t segment, variants, each, tiles, group_positions;
+  };
+  void run_products(ChunkPlan& p, uint32_t first, uint32_t end);
+  void run_tile(ChunkPlan& p, const Product& product, uint32_t number, int thread);
   void prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void prepare_activations(ChunkPlan& p, uint32_t slot, const QdotForm& form);
   void pack_keys(ChunkPlan& p, uint32_t slot);
@@ -215,6 +227,7 @@ class Session {
   bool all_slots_ = false;         // compute needless slots too
   std::vector<uint64_t> times_;
   std::vector<std::vector<WindowSet>> sets_;  // by slot, made when first needed
+  std::vector<Product> products_of_run_;     // those computed together
   std::vector<int32_t> sums_;                // of the activations of the last qdot: [position][r][unit]
   std::vector<uint32_t> products_;
   std::vector<uint32_t> words_;              // activations of the last dense product: [position][r][k]

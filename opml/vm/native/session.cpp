@@ -55,9 +55,16 @@ void Session::apply_faults(const SlotPlan& plan, uint32_t slot, const Range& ran
   }
 }
 
-void Session::run_slot(ChunkPlan& p, uint32_t slot) {
+// Of the slots that are computed together with `first`, those before one that is left out.
+uint32_t Session::end_of_slots(uint32_t first) const {
+  uint32_t end = first + 1;
+  while (end < machine_.together_[first] && !is_left_out(end)) ++end;
+  return end;
+}
+
+void Session::run_slots(ChunkPlan& p, uint32_t slot, uint32_t end) {
   const Form& form = machine_.forms_[slot];
-  if (const auto* qdot = std::get_if<QdotForm>(&form)) return run_qdot(p, slot, *qdot);
+  if (std::holds_alternative<QdotForm>(form)) return run_products(p, slot, end);
   if (const auto* score = std::get_if<ScoreForm>(&form)) return run_score(p, slot, *score);
   if (const auto* value = std::get_if<ValueForm>(&form)) return run_value(p, slot, *value);
   if (const auto* runs = std::get_if<MaxForm>(&form)) return run_max(p, slot, *runs);
@@ -118,23 +125,30 @@ void Session::run_positions(ChunkPlan& p, uint32_t slot, uint32_t from, uint32_t
 }
 
 void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture) {
-  for (uint32_t s = slot_from; s < slot_to; ++s) {
-    if (!all_slots_ && needless_[s]) continue;
+  for (uint32_t s = slot_from, end; s < slot_to; s = end) {
+    end = s + 1;
+    if (is_left_out(s)) continue;
+    end = end_of_slots(s);
     if (times_.empty()) {
-      run_slot(p, s);
+      run_slots(p, s, end);
     } else {
       const Stopwatch watch(times_[s]);
-      run_slot(p, s);
+      run_slots(p, s, end);
     }
-    if (machine_.keys_packed_[s]) pack_keys(p, s);
-    if (capture != s) continue;
-    const SlotPlan& plan = p.slots[s];
-    const uint64_t width = format_bytes(plan.out);
-    for (uint32_t i = 0; i < p.positions; ++i) {
-      if (!exists(s, p.chunk.first + i)) continue;
-      const uint8_t* from = plan.data + i * plan.stride * width;
-      captured_.insert(captured_.end(), from, from + plan.elements(p.chunk.first + i) * width);
+    for (uint32_t slot = s; slot < end; ++slot) {
+      if (machine_.keys_packed_[slot]) pack_keys(p, slot);
+      if (capture == slot) keep_captured(p, slot);
     }
+  }
+}
+
+void Session::keep_captured(const ChunkPlan& p, uint32_t slot) {
+  const SlotPlan& plan = p.slots[slot];
+  const uint64_t width = format_bytes(plan.out);
+  for (uint32_t i = 0; i < p.positions; ++i) {
+    if (!exists(slot, p.chunk.first + i)) continue;
+    const uint8_t* from = plan.data + i * plan.stride * width;
+    captured_.insert(captured_.end(), from, from + plan.elements(p.chunk.first + i) * width);
   }
 }
 

@@ -50,81 +50,102 @@ void Session::prepare_words(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
   });
 }
 
-// Products of whole rows: a task is a tile of rows for all positions, finished while it is warm.
-void Session::run_qdot(ChunkPlan& p, uint32_t slot, const QdotForm& form) {
-  const SlotPlan& plan = p.slots[slot];
-  const uint32_t from = machine_.program_.slots[slot].code->yields ? p.first_yield : 0;
+// Products of whole rows with the same activations: a task is a tile of rows for all positions, finished while it is warm.
+void Session::run_products(ChunkPlan& p, uint32_t first, uint32_t end) {
+  const auto form_of = [&](uint32_t slot) { return std::get_if<QdotForm>(&machine_.forms_[slot]); };
+  const uint32_t from = machine_.program_.slots[first].code->yields ? p.first_yield : 0;
   if (from >= p.positions) return;
-  form.dense ? prepare_words(p, slot, form) : prepare_activations(p, slot, form);
-  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
-  const uint32_t units = plan.k.n / 32, variants = form.by_row ? plan.rows.n : 1;
-  const uint32_t segment = form.by_row ? plan.cols.n : plan.rows.n * plan.cols.n;
+  form_of(first)->dense ? prepare_words(p, first, *form_of(first)) : prepare_activations(p, first, *form_of(first));
   const auto threads = static_cast<uint32_t>(machine_.pool_->threads());
-  uint32_t granule = kGroupRows;
-  for (int j = 0; j < plan.accumulators; ++j) granule = std::max(granule, 2 * form.rows[j].mask);
-  if (granule > kTileRows) granule = segment;  // partners further apart than a tile: one task
-  const uint32_t share = (segment + 2 * threads - 1) / (2 * threads);
-  const uint32_t each = std::min(segment, std::max(granule, std::min(kTileRows, (share + granule - 1) / granule * granule)));
-  const uint32_t tiles = (segment + each - 1) / each;
-  const uint64_t raw_rows = each + kGroupRows;
-  // Rows that depend on an index differ from position to position.
-  const bool indexed = form.rows[0].index >= 0 || (plan.accumulators == 2 && form.rows[1].index >= 0);
-  const uint32_t group_positions = indexed ? 1 : std::max<uint32_t>(1, static_cast<uint32_t>(
-      std::min<uint64_t>(kTilePositions, kTilePositions * (kTileRows + kGroupRows) / raw_rows)));
+  const uint32_t most_rows = p.positions - from == 1 ? kTileRowsOfOne : kTileRows, parts = threads == 1 ? 1 : 2 * threads;
+  products_of_run_.clear();
+  uint32_t rows = 0, tasks = 0;
+  for (uint32_t slot = first; slot < end; ++slot) {
+    const SlotPlan& plan = p.slots[slot];
+    const bool by_row = form_of(slot)->by_row;
+    const uint32_t segment = by_row ? plan.cols.n : plan.rows.n * plan.cols.n;
+    products_of_run_.push_back({slot, form_of(slot), segment, by_row ? plan.rows.n : 1, 0, 0, 0});
+    rows += segment;
+  }
+  const uint32_t share = (rows + parts - 1) / parts;
+  for (Product& product : products_of_run_) {
+    const QdotForm& form = *product.form;
+    const uint32_t segment = product.segment;
+    uint32_t granule = kGroupRows;
+    const int accumulators = p.slots[product.slot].accumulators;
+    for (int j = 0; j < accumulators; ++j) granule = std::max(granule, 2 * form.rows[j].mask);
+    if (granule > kTileRows) granule = segment;  // partners further apart than a tile: one task
+    product.each = std::min(segment, std::max(granule, std::min(most_rows, (share + granule - 1) / granule * granule)));
+    product.tiles = (segment + product.each - 1) / product.each;
+    // Rows that depend on an index differ from position to position.
+    const bool indexed = form.rows[0].index >= 0 || (accumulators == 2 && form.rows[1].index >= 0);
+    product.group_positions = indexed ? 1 : static_cast<uint32_t>(std::clamp<uint64_t>(
+        kTilePositions * (kTileRows + kGroupRows) / (uint64_t{product.each} + kGroupRows), 1, kTilePositions));
+    tasks += product.variants * product.tiles;
+  }
+  machine_.pool_->run(tasks, [&](uint32_t number, int thread) {
+    const Product* product = products_of_run_.data();
+    for (; number >= product->variants * product->tiles; ++product) number -= product->variants * product->tiles;
+    run_tile(p, *product, number, thread);
+  });
+}
 
-  const auto task = [&](uint32_t number, int thread) {
-    const uint32_t r = number / tiles, begin = number % tiles * each, end = std::min(segment, begin + each);
-    uint32_t* const scratch = raw(thread, 2 * group_positions * raw_rows);
-    Activations activations[kTilePositions];
-    const uint32_t* words[kTilePositions];
-    for (uint32_t i = from; i < p.positions; i += group_positions) {
-      const uint32_t n = std::min(group_positions, p.positions - i);
-      for (uint32_t q = 0; q < n; ++q) {
-        if (form.dense) {
-          words[q] = words_.data() + (uint64_t{i + q} * variants + r) * plan.k.n;
-          continue;
-        }
-        const uint64_t at = (uint64_t{i + q} * variants + r) * units;
-        activations[q] = {reinterpret_cast<const int8_t*>(x.data + start_of(x, i + q, r)), d.data + 4 * start_of(d, i + q, r),
-                          sums_.data() + at, products_.data() + at};
+void Session::run_tile(ChunkPlan& p, const Product& product, uint32_t number, int thread) {
+  const SlotPlan& plan = p.slots[product.slot];
+  const QdotForm& form = *product.form;
+  const uint32_t from = machine_.program_.slots[product.slot].code->yields ? p.first_yield : 0;
+  const Source &x = plan.body_operands[form.activations], &d = plan.body_operands[form.scales];
+  const uint32_t units = plan.k.n / 32, variants = product.variants, group_positions = product.group_positions;
+  const uint32_t r = number / product.tiles, begin = number % product.tiles * product.each;
+  const uint32_t end = std::min(product.segment, begin + product.each);
+  const uint64_t raw_rows = product.each + kGroupRows;
+  uint32_t* const scratch = raw(thread, 2 * group_positions * raw_rows);
+  Activations activations[kTilePositions];
+  const uint32_t* words[kTilePositions];
+  for (uint32_t i = from; i < p.positions; i += group_positions) {
+    const uint32_t n = std::min(group_positions, p.positions - i);
+    for (uint32_t q = 0; q < n; ++q) {
+      if (form.dense) {
+        words[q] = words_.data() + (uint64_t{i + q} * variants + r) * plan.k.n;
+        continue;
       }
-      Accumulators given{{nullptr, nullptr}, {0, 0}, raw_rows};
-      for (int j = 0; j < plan.accumulators; ++j) {
-        const RowsForm& rows = form.rows[j];
-        if (j == 1 && rows.same_rows(form.rows[0])) {  // a pair within the rows: computed once
-          given.raw[1] = given.raw[0];
-          given.mask[1] = rows.mask;
-          continue;
-        }
-        uint64_t row = rows.first + begin + (form.by_row ? r * rows.per_r : 0);
-        if (rows.index >= 0) {
-          const Source& index = plan.body_operands[rows.index];
-          uint32_t word = p.chunk.tokens[i];
-          if (index.reads == Reads::tensor) std::memcpy(&word, index.data + 4 * start_of(index, i, r), 4);
-          const WeightShape& w = machine_.program_.weights[rows.weight];
-          const int64_t most = static_cast<int64_t>(w.rows / rows.per_index) - 1, value = static_cast<int32_t>(word);
-          row += static_cast<uint64_t>(std::clamp<int64_t>(value, 0, most)) * rows.per_index;
-        }
-        const WeightShape& w = machine_.program_.weights[rows.weight];
-        const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
-        uint32_t* out = scratch + static_cast<uint64_t>(j) * group_positions * raw_rows;
-        const uint8_t* packed =
-            machine_.packed_.data() + machine_.packed_at_[rows.weight] + group * packed_group_bytes(w.format, w.cols);
-        const auto groups = static_cast<uint32_t>(last - group + 1);
-        if (form.dense) {
-          machine_.kernels_->dense({w.format, packed, groups, plan.k.n, words, n, out, raw_rows});
-        } else {
-          machine_.kernels_->qdot({w.format, packed, groups, units, activations, n, out, raw_rows});
-        }
-        given.raw[j] = out + row % kGroupRows;
-        given.mask[j] = rows.mask;
-      }
-      const uint64_t first = form.by_row ? uint64_t{r} * plan.cols.n : 0;
-      const Range range{i, i + n, first + begin, first + end};
-      finish(plan, slot, range, given, thread);
+      const uint64_t at = (uint64_t{i + q} * variants + r) * units;
+      activations[q] = {reinterpret_cast<const int8_t*>(x.data + start_of(x, i + q, r)), d.data + 4 * start_of(d, i + q, r),
+                        sums_.data() + at, products_.data() + at};
     }
-  };
-  machine_.pool_->run(variants * tiles, task);
+    Accumulators given{{nullptr, nullptr}, {0, 0}, raw_rows};
+    for (int j = 0; j < plan.accumulators; ++j) {
+      const RowsForm& rows = form.rows[j];
+      if (j == 1 && rows.same_rows(form.rows[0])) {  // a pair within the rows: computed once
+        given.raw[1] = given.raw[0];
+        given.mask[1] = rows.mask;
+        continue;
+      }
+      const WeightShape& w = machine_.program_.weights[rows.weight];
+      uint64_t row = rows.first + begin + (form.by_row ? r * rows.per_r : 0);
+      if (rows.index >= 0) {
+        const Source& index = plan.body_operands[rows.index];
+        uint32_t word = p.chunk.tokens[i];
+        if (index.reads == Reads::tensor) std::memcpy(&word, index.data + 4 * start_of(index, i, r), 4);
+        const int64_t most = static_cast<int64_t>(w.rows / rows.per_index) - 1, value = static_cast<int32_t>(word);
+        row += static_cast<uint64_t>(std::clamp<int64_t>(value, 0, most)) * rows.per_index;
+      }
+      const uint64_t group = row / kGroupRows, last = (row + (end - begin) - 1) / kGroupRows;
+      uint32_t* out = scratch + static_cast<uint64_t>(j) * group_positions * raw_rows;
+      const uint8_t* packed =
+          machine_.packed_.data() + machine_.packed_at_[rows.weight] + group * packed_group_bytes(w.format, w.cols);
+      const auto groups = static_cast<uint32_t>(last - group + 1);
+      if (form.dense) {
+        machine_.kernels_->dense({w.format, packed, groups, plan.k.n, words, n, out, raw_rows});
+      } else {
+        machine_.kernels_->qdot({w.format, packed, groups, units, activations, n, out, raw_rows});
+      }
+      given.raw[j] = out + row % kGroupRows;
+      given.mask[j] = rows.mask;
+    }
+    const uint64_t first = form.by_row ? uint64_t{r} * plan.cols.n : 0;
+    finish(plan, product.slot, {i, i + n, first + begin, first + end}, given, thread);
+  }
 }
 
 // A max over a body: the body over c * k + k as one axis into memory, then runs of it.
