@@ -51,7 +51,7 @@ def _line(block: Block, at: int, instr: Instr, gas: int) -> str:
     text += f" then {len(instr.finish)} ops" + (f" on ({', '.join(rest)})" if rest else "")
     if instr.virtual:
         return text + "; virtual" + (", yields" if instr.yields else "")
-    terms = f", {1 << instr.terms - 1} terms a step" if instr.terms else ""
+    terms = f", {instr.terms} term{'s'[: instr.terms - 1]} a step" if instr.terms else ""
     return text + f"; step {gas:,} gas{terms}" + (", yields" if instr.yields else "")
 
 

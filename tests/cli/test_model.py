@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def test_show_has_one_line_an_instruction(opml: Any, tiny_file: Path) -> None:
             assert sum(f" {instr.name} " in line for line in lines) >= 1, instr.name
     shown = [line for line in lines if "; step " in line or "; virtual" in line]
     assert len(shown) == sum(len(block.code) for block in program.blocks)
+    code = [instr for block in program.blocks for instr in block.code]
+    cut = [instr.terms for instr in code if instr.terms and not instr.virtual]
+    assert [int(n) for line in lines for n in re.findall(r"(\d+) terms? a step", line)] == cut
 
 
 def test_show_code_lists_scalar_operations(opml: Any, tiny_file: Path) -> None:
