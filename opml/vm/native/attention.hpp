@@ -51,17 +51,21 @@ inline void score_tile(const ScoreTask& task, const WindowSet& set, const uint8_
     for (int p = 0; p < P; ++p) total[i * P + p].store(raw + static_cast<uint64_t>(i) * task.raw_stride + 16 * p);
 }
 
-// Registers hold half a tile where rows are many.
+// Vectors of 16 floats of a row that a tile has side by side, at most: what registers hold.
 template <Arithmetic A>
-#if defined(__AVX2__) && !defined(__AVX512F__)
-inline constexpr bool kFewRegisters = A::hardware;
+#if defined(__AVX512F__)
+inline constexpr int kWide = 4;
+#elif defined(__AVX2__)
+inline constexpr int kWide = A::hardware ? 2 : 4;
 #else
-inline constexpr bool kFewRegisters = false;
+inline constexpr int kWide = 1;
 #endif
+template <Arithmetic A>
+inline constexpr bool kHalvesFourRows = kWide<A> == 2;
 
 template <Arithmetic A, Format F, int P>
 void score_set(const ScoreTask& task, const WindowSet& set, const uint8_t* keys, uint32_t* raw) {
-  if constexpr (kFewRegisters<A> && P == 2) {
+  if constexpr (kHalvesFourRows<A> && P == 2) {
     if (set.rows > 3) {
       score_set<A, F, 1>(task, set, keys, raw);
       return score_set<A, F, 1>(task, set, keys + task.row_elements * 16 * format_bytes(F), raw + 16);
@@ -80,12 +84,16 @@ template <Arithmetic A, Format F>
 void score_format(const ScoreTask& task) {
   constexpr uint64_t step = 16 * format_bytes(F);
   for (uint32_t g = 0; g < task.groups;) {
-    const bool two = g + 2 <= task.groups;
+    const bool two = kWide<A> > 1 && g + 2 <= task.groups;
     uint32_t* raw = task.raw + 16 * g;
     for (uint32_t s = 0; s < task.n_sets; ++s) {
       const WindowSet& set = task.sets[s];
       const uint8_t* keys = task.keys + (g * task.row_elements + set.first_element) * step;
-      two ? score_set<A, F, 2>(task, set, keys, raw) : score_set<A, F, 1>(task, set, keys, raw);
+      if (!two) {
+        score_set<A, F, 1>(task, set, keys, raw);
+      } else if constexpr (kWide<A> > 1) {
+        score_set<A, F, 2>(task, set, keys, raw);
+      }
       raw += set.rows * task.raw_stride;
     }
     g += two ? 2 : 1;
@@ -138,7 +146,7 @@ inline void value_tile(const ValueTask& task, const WindowSet& set, uint32_t k, 
 template <Arithmetic A, Format F, int C>
 void value_set(const ValueTask& task, const WindowSet& set, uint32_t k, uint32_t end, uint32_t column, Later later,
                uint32_t* raw) {
-  if constexpr (kFewRegisters<A> && C == 2) {
+  if constexpr (kHalvesFourRows<A> && C == 2) {
     if (set.rows > 3) {
       value_set<A, F, 1>(task, set, k, end, column, later, raw);
       return value_set<A, F, 1>(task, set, k, end, column + 16, {later.at + 16 * format_bytes(F), later.step}, raw + 16);
@@ -172,8 +180,10 @@ void value_format(const ValueTask& task) {
         fetched += C * 16 * width * (end - k);
       };
       uint32_t c = task.first_column;
-      for (; !kFewRegisters<A> && c + 64 <= task.last_column; c += 64) tile.template operator()<4>(c);
-      for (; c + 32 <= task.last_column; c += 32) tile.template operator()<2>(c);
+      if constexpr (kWide<A> > 2)
+        for (; c + 64 <= task.last_column; c += 64) tile.template operator()<4>(c);
+      if constexpr (kWide<A> > 1)
+        for (; c + 32 <= task.last_column; c += 32) tile.template operator()<2>(c);
       for (; c < task.last_column; c += 16) tile.template operator()<1>(c);
       raw += set.rows * task.raw_stride;
     }

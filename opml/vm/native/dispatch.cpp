@@ -5,7 +5,6 @@
 
 namespace opml {
 
-const Kernels* kernels_baseline(Engine engine);
 #if defined(OPML_X86_LEVELS)
 const Kernels* kernels_avx2(Engine engine);
 const Kernels* kernels_avx512(Engine engine);

@@ -43,5 +43,7 @@ struct Kernels {
 // The table of a level; null where this build or this processor lacks it.
 const Kernels* kernels(Level level, Engine engine);
 Level best_level();
+// That of the baseline, which every processor has: its soft engine takes floats one by one.
+const Kernels* kernels_baseline(Engine engine);
 
 }  // namespace opml

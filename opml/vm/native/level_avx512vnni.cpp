@@ -13,7 +13,7 @@ namespace {
 
 template <class A>
 void any_qdot(const QdotTask& task) {
-  avx512vnni::with_lost_lanes<A>(task, avx512vnni::qdot<A>, avx512vnni::qdot<avx512vnni::PlainSoftFloat>);
+  avx512vnni::with_lost_lanes<A>(task, avx512vnni::qdot<A>, &Kernels::qdot);
 }
 
 template <class A>

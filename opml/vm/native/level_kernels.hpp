@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstring>
-#include <type_traits>
 
 #include "attention.hpp"
 #include "dense.hpp"
@@ -81,19 +80,27 @@ void load_words(Format format, const uint8_t* data, uint64_t first, uint32_t n, 
 
 template <Arithmetic A>
 void any_qdot(const QdotTask& task) {
-  with_lost_lanes<A>(task, qdot<A>, qdot<PlainSoftFloat>);
+  with_lost_lanes<A>(task, qdot<A>, &Kernels::qdot);
 }
 template <Arithmetic A>
 void any_dense(const DenseTask& task) {
-  with_lost_lanes<A>(task, dense<A>, dense<PlainSoftFloat>);
+  with_lost_lanes<A>(task, dense<A>, &Kernels::dense);
 }
 template <Arithmetic A>
 void any_score(const ScoreTask& task) {
-  with_lost_lanes<A>(task, score<A>, score<PlainSoftFloat>);
+  with_lost_lanes<A>(task, score<A>, &Kernels::score);
 }
 template <Arithmetic A>
 void any_value(const ValueTask& task) {
-  with_lost_lanes<A>(task, value<A>, value<PlainSoftFloat>);
+  with_lost_lanes<A>(task, value<A>, &Kernels::value);
+}
+
+template <Arithmetic A>
+void any_close_blocks(uint32_t* raw, uint32_t blocks, uint64_t n) {
+#if defined(OPML_SOFT_LANES)
+  if constexpr (!A::hardware) return kernels_baseline(Engine::soft)->close_blocks(raw, blocks, n);
+#endif
+  close_blocks<A>(raw, blocks, n);
 }
 
 template <Arithmetic A>
@@ -109,7 +116,7 @@ inline constexpr Kernels kKernels = {
     .prepare_activations = prepare_activations<A>,
     .score = any_score<A>,
     .value = any_value<A>,
-    .close_blocks = close_blocks<std::conditional_t<A::hardware, A, PlainSoftFloat>>,
+    .close_blocks = any_close_blocks<A>,
     .row_max = row_max<A>,
     .exp_rows = exp_rows<A>,
     .row_sums = row_sums<A>,

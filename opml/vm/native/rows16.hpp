@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "float_vector.hpp"
+#include "kernels.hpp"
 #include "soft_lanes.hpp"
 
 OPML_LEVEL_BEGIN
@@ -155,7 +156,7 @@ struct Rows16<HardFloat> {
 #endif
 
 #if defined(OPML_SOFT_LANES)
-// Set where a stored lane was lost: the task is then done again with PlainSoftFloat.
+// Set where a stored lane was lost: the task is then done again, floats one by one.
 inline thread_local bool lanes_lost = false;
 
 template <>
@@ -214,21 +215,16 @@ struct Rows16<SoftFloat> {
 };
 #endif
 
-// Soft floats one by one, whatever the level.
-struct PlainSoftFloat : SoftFloat {};
-
 // A task of sums of products. Signs of zeros need no care there: a total starts from +0, and is -0 never after.
 template <Arithmetic A, class Task>
-inline void with_lost_lanes(const Task& task, void (*fast)(const Task&), void (*plain)(const Task&)) {
+inline void with_lost_lanes(const Task& task, void (*fast)(const Task&), [[maybe_unused]] void (*Kernels::*plain)(const Task&)) {
   fast(task);
 #if defined(OPML_SOFT_LANES)
   if constexpr (!A::hardware) {
     if (!lanes_lost) return;
     lanes_lost = false;
-    plain(task);
+    (kernels_baseline(Engine::soft)->*plain)(task);
   }
-#else
-  (void)plain;
 #endif
 }
 
