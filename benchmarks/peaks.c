@@ -3,9 +3,10 @@
 //   read        bytes a second that `threads` threads read from a buffer far larger than the caches
 //   clock       cycles a second, from a chain of dependent additions
 //   fma         f32 multiply-adds a second, all threads
-//   int8        8-bit multiply-adds a second with vpdpbusd, all threads (only with AVX512-VNNI)
-//   logic       512-bit three-way logic instructions a second, all threads (only with AVX-512)
-//   rotate      512-bit rotations a second, all threads (only with AVX-512)
+//   int8        8-bit multiply-adds a second, all threads: with vpdpbusd (AVX512-VNNI), else with vpmaddubsw and vpaddw (AVX2)
+//   logic       vector logic instructions a second, all threads: three-way ones of 512 bits with AVX-512, else of 256 bits
+//   rotate      512-bit rotations a second, all threads, else 256-bit shifts
+//   lanes       64-bit words of such a vector; 0 without AVX2
 #include <immintrin.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -92,13 +93,24 @@ PEAK(fma_peak, FMA, _mm256_castps_si256(_mm256_set1_ps(0.5f)), 8)
 #else
 ABSENT(fma_peak)
 #endif
+#ifdef __AVX2__
+#define LOGIC(k) __asm__ volatile("vpxor %1, %0, %0" : "+x"(a##k) : "x"(x));
+#define SHIFT(k) __asm__ volatile("vpsllq $7, %0, %0" : "+x"(a##k));
+PEAK(logic_peak, LOGIC, _mm256_set1_epi8(1), 1)
+PEAK(rotate_peak, SHIFT, _mm256_set1_epi8(1), 1)
+#else
 ABSENT(logic_peak)
 ABSENT(rotate_peak)
 #endif
+#endif
 
-#ifdef __AVX512VNNI__
+#if defined(__AVX512VNNI__)
 #define DOT(k) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(a##k) : "v"(x));
 PEAK(int8_peak, DOT, _mm512_set1_epi8(1), 64)
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+#define DOT(k) \
+  __asm__ volatile("vpmaddubsw %1, %1, %%ymm15\n\tvpaddw %%ymm15, %0, %0" : "+x"(a##k) : "x"(x) : "xmm15");
+PEAK(int8_peak, DOT, _mm256_set1_epi8(1), 32)
 #else
 ABSENT(int8_peak)
 #endif
@@ -140,5 +152,12 @@ int main(int argc, char** argv) {
     }
     printf("%s %.6g\n", names[kind], kind == 1 ? best / threads : best);
   }
+#if defined(__AVX512F__)
+  printf("lanes 8\n");
+#elif defined(__AVX2__)
+  printf("lanes 4\n");
+#else
+  printf("lanes 0\n");
+#endif
   return 0;
 }

@@ -23,12 +23,13 @@ from opml.vm.isa import Fold, Kind
 from opml.vm.layout import Layout
 
 CONTEXT = 512
-KECCAK_LANES = 8
 KECCAK_BYTES = 136
-KECCAK_ROTATIONS = 24 * (5 + 24)
-KECCAK_LOGIC = 24 * (10 + 5 + 25 + 25 + 1)
-"""AVX-512 instructions of a permutation in eight lanes. Each round: column parities by three-way xors (10),
-their mixing (5 rotations, 5 xors, 25 xors into the lanes), 24 rotations, 25 three-way chi, the constant."""
+KECCAK_ROTATIONS = {8: 24 * (5 + 24), 4: 24 * (2 * 21 + 6 + 2)}
+KECCAK_LOGIC = {8: 24 * (10 + 5 + 25 + 25 + 1), 4: 24 * (20 + 5 + 25 + 50 + 1 + 21 + 2 * 6)}
+"""Instructions of a permutation by the lanes of a vector. With AVX-512 each round has column parities by
+three-way xors (10), their mixing (5 rotations, 5 xors, 25 xors into the lanes), 24 rotations, 25 three-way
+chi, the constant. With AVX2 parities take 20, chi 50; 21 of the 29 rotations take two shifts and an or, six
+(by one) a sum, a shift and an or, two (by whole bytes) a shuffle."""
 
 
 def peaks(threads: int) -> dict[str, float]:
@@ -83,12 +84,12 @@ def hash_rate(seconds: float = 0.3) -> float:
 
 
 def hash_limit(peak: dict[str, float]) -> float:
-    """Bytes a second that the instruction count allows, rotations being slower than logic."""
-    if not peak["logic"]:
+    """Bytes a second that the instruction count allows, rotations (or shifts) being slower than logic."""
+    lanes = int(peak["lanes"])
+    if not lanes:
         return 0.0
-    all_ = KECCAK_ROTATIONS + KECCAK_LOGIC
-    seconds = max(all_ / peak["logic"], KECCAK_ROTATIONS / peak["rotate"])
-    return KECCAK_LANES * KECCAK_BYTES / seconds
+    turns, all_ = KECCAK_ROTATIONS[lanes], KECCAK_ROTATIONS[lanes] + KECCAK_LOGIC[lanes]
+    return lanes * KECCAK_BYTES / max(all_ / peak["logic"], turns / peak["rotate"])
 
 
 def measure(model: Path, threads: int, context: int) -> dict[str, Any]:
