@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,25 +78,6 @@ def signer_from_keystore(file: Path, password: str) -> LocalSigner:
     return LocalSigner(key)
 
 
-def save_keystore(file: Path, key: bytes, password: str) -> None:
-    """Write a key as an encrypted key file that `cast` reads, mode 0600; refuses to overwrite one."""
-    from eth_account import Account
-
-    content = json.dumps(Account.encrypt(key, password))
-    created = False
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        created = True
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(content)
-    except FileExistsError:
-        _refuse(f"{file} exists already: a key file is never overwritten; choose another name")
-    except OSError as problem:
-        if created:
-            file.unlink(missing_ok=True)
-        _refuse(f"{file} can't be written ({problem.strerror}): free some space, or choose another folder")
-
-
 def read_password(password_file: Path | None, prompt: str) -> str:
     """The first line of the password file, or what is typed at the prompt (never echoed)."""
     if password_file is not None:
@@ -157,6 +137,5 @@ __all__ = [
     "keystore_dir",
     "read_password",
     "resolve_signer",
-    "save_keystore",
     "signer_from_keystore",
 ]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
-import stat
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from opml.chain.keys import (
     keystore_dir,
     read_password,
     resolve_signer,
-    save_keystore,
     signer_from_keystore,
 )
 from opml.errors import InputError
@@ -86,16 +83,6 @@ def test_wrong_password_and_other_files_are_told_apart(tmp_path: Path) -> None:
         signer_from_keystore(tmp_path / "binary", "secret")
     with pytest.raises(InputError, match="no key file"):
         signer_from_keystore(tmp_path / "none", "secret")
-
-
-def test_saved_keystore_opens_and_is_private(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    save_keystore(file, KEY, "secret")
-    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
-    assert KEY.hex() not in file.read_text()
-    assert signer_from_keystore(file, "secret").address == ADDRESS
-    with pytest.raises(InputError, match="never overwritten"):
-        save_keystore(file, KEY, "secret")
 
 
 def test_environment_key_only_when_named(monkeypatch: pytest.MonkeyPatch) -> None:
