@@ -17,7 +17,8 @@ from tests.vm.programs import MODELS, PARAMS
 
 PROMPT = (3, 1, 2)
 LONG_WORK = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 from opml.models.model import load_model
 from opml.vm.engine import get_engine
 model = load_model(sys.argv[1], 8192)
