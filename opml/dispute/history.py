@@ -23,7 +23,8 @@ from opml.dispute.moves import (
     TotalsPosted,
 )
 from opml.dispute.nodes import record_reveal
-from opml.dispute.types import ZERO32
+from opml.dispute.state import GameState
+from opml.dispute.types import ZERO32, Phase
 from opml.vm.trace import Cursor
 
 
@@ -65,6 +66,21 @@ def retell(shapes: Shapes, fanout: int, events: Iterable[GameEvent], known: Know
     for event in events:
         tell(shapes, fanout, story, event, known)
     return story
+
+
+def is_told(story: History, game: GameState) -> bool:
+    """Whether a history has come to the state of its game: a node may know a state before its logs."""
+    match game.phase:
+        case Phase.PICK:
+            return story.cursor == game.cursor and len(story.children) > 0
+        case Phase.ELEMENT:
+            return story.cursor == game.cursor and len(story.data) > 0
+        case Phase.TOTAL_PICK:
+            return len(story.postings) == len(story.picks) + 1
+        case Phase.STEP:
+            return len(story.postings) == len(story.picks)
+        case _:
+            return True
 
 
 def tell(shapes: Shapes, fanout: int, story: History, event: GameEvent, known: Known) -> None:

@@ -24,7 +24,7 @@ from opml.dispute.gateway import (
     RequestRecord,
     RequestStatus,
 )
-from opml.dispute.history import History, Known, retell
+from opml.dispute.history import History, Known, is_told, retell
 from opml.dispute.moves import GameMove, Move, Proof
 from opml.dispute.own import Own
 from opml.dispute.state import GameState
@@ -112,10 +112,18 @@ class Player(ABC):
     def look(
         self, request: RequestRecord, posted: ClaimRecord, shapes: Shapes
     ) -> tuple[Known, list[tuple[GameRecord, View]]]:
-        """All games against a claim as this player sees them, and what they have revealed together."""
+        """All games against a claim as this player sees them, and what they have revealed together.
+
+        Raises `ChainError` where a node's logs lag behind its state: the next look finds them.
+        """
         gateway, terms, known = self.gateway, self.gateway.terms(), Known()
         records = gateway.games(posted.id)
         stories = [retell(shapes, terms.fanout, record.events, known) for record in records]
+        for record, story in zip(records, stories, strict=True):
+            if not is_told(story, record.state):
+                raise ChainError(
+                    f"game 0x{record.key.id.hex()}: the node has its state but not all of its logs yet"
+                )
         rejected = bool(gateway.docket(posted.id).rejected_at)
         now, block = gateway.now()
         return known, [

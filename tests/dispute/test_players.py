@@ -14,7 +14,7 @@ from opml.dispute.calldata import announcement_of, calldata_of
 from opml.dispute.cheats import copied
 from opml.dispute.describe import describe_game, describe_step, layer_of, story_target
 from opml.dispute.faults import plant
-from opml.dispute.gateway import ClaimRecord, ClaimStatus, RequestRecord, RequestStatus
+from opml.dispute.gateway import ClaimRecord, ClaimStatus, GameRecord, RequestRecord, RequestStatus
 from opml.dispute.history import History, Known, retell
 from opml.dispute.moves import Announce, Open, OpenAt, PieceProof, Step, TokenProof
 from opml.dispute.own import Own
@@ -198,6 +198,31 @@ def test_a_claim_that_cannot_be_recomputed_leaves_the_others_alone() -> None:
     assert challenger.act() == 1
     assert told[0].refused == "no such tokens"
     assert next(iter(table.arena.game_records.values())).key.claim_id == posted[1].id
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_logs_that_lag_behind_the_state_are_waited_for(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(toys.model("every_form"), outputs=3, terms=Terms(fanout=2))
+    submitter, challenger = table.submitter(table.answer(faulty(table, "attn", t=2))), table.challenger()
+    games, waits = ArenaGateway.games, 0
+
+    def lagging(gateway: ArenaGateway, claim_id: bytes) -> list[GameRecord]:
+        found = games(gateway, claim_id)
+        return [replace(game, events=game.events[: max(1, len(game.events) - missing)]) for game in found]
+
+    for _ in range(60):
+        submitter.act()
+        with monkeypatch.context() as patch:
+            patch.setattr(ArenaGateway, "games", lagging)
+            try:
+                challenger.act()
+            except ChainError as problem:
+                assert "not all of its logs" in str(problem)
+                waits += 1
+        challenger.act()
+    posted = next(iter(table.arena.claim_records.values()))
+    assert table.arena.verdict(posted.id) == ClaimStatus.REJECTED
+    assert waits > 3
 
 
 def test_a_refusal_is_told_and_not_raised() -> None:
