@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from opml.dispute.cursor import Shapes
 from opml.dispute.describe import move_text
@@ -82,6 +83,10 @@ class Answer:
         return b"".join(self.pieces)
 
 
+class LogsLag(ChainError):
+    """A node gives the state of a game, but not all of the logs that led to it."""
+
+
 class Player(ABC):
     """What submitters and challengers share: looking, sending, telling."""
 
@@ -114,14 +119,14 @@ class Player(ABC):
     ) -> tuple[Known, list[tuple[GameRecord, View]]]:
         """All games against a claim as this player sees them, and what they have revealed together.
 
-        Raises `ChainError` where a node's logs lag behind its state: the next look finds them.
+        Raises `LogsLag`: the next look finds them.
         """
         gateway, terms, known = self.gateway, self.gateway.terms(), Known()
         records = gateway.games(posted.id)
         stories = [retell(shapes, terms.fanout, record.events, known) for record in records]
         for record, story in zip(records, stories, strict=True):
             if not is_told(story, record.state):
-                raise ChainError(
+                raise LogsLag(
                     f"game 0x{record.key.id.hex()}: the node has its state but not all of its logs yet"
                 )
         rejected = bool(gateway.docket(posted.id).rejected_at)
@@ -206,6 +211,16 @@ class Player(ABC):
         )
         return int(refused is None)
 
+    def apart(self, posted: ClaimRecord, act: Callable[[], int]) -> int:
+        """What `act` sends about a claim; a lag there is told of and leaves other claims alone."""
+        try:
+            return act()
+        except LogsLag as lag:
+            self.refused += 1
+            text = "waits for the node's logs"
+            self._watch(Progress(self.role, self.gateway.account, posted.id, text, refused=str(lag)))
+            return 0
+
     def withdraw(self) -> int:
         """Pull what is owed to this account."""
         return len(self.gateway.withdraw()) if self.gateway.owed() else 0
@@ -245,7 +260,7 @@ class Challenger(Player):
     def _try_on(self, request: RequestRecord, posted: ClaimRecord) -> int:
         """`act_on`, where a claim that cannot be recomputed is told of and leaves the others alone."""
         try:
-            return self.act_on(request, posted)
+            return self.apart(posted, lambda: self.act_on(request, posted))
         except InputError as error:
             text = "cannot recompute the claim"
             self._watch(Progress(self.role, self.gateway.account, posted.id, text, refused=str(error)))
@@ -335,7 +350,8 @@ class Submitter(Player):
                 sent += self.answer_request(request)
         for posted in mine:
             if posted.claim.request_id in requests:
-                sent += self.tend(requests[posted.claim.request_id], posted)
+                tend = partial(self.tend, requests[posted.claim.request_id], posted)
+                sent += self.apart(posted, tend)
         return sent
 
     def answer_request(self, request: RequestRecord) -> int:
