@@ -289,6 +289,9 @@ class Challenger(Player):
             self._owns.pop(posted.id)
             return 0
         if self._may_open(posted, mine) and attacks:
+            shown = sum(record.state.is_open for record, _ in games)
+            if self.gateway.docket(posted.id).open_games > shown:  # one of them may be this player's
+                raise LogsLag(f"claim 0x{posted.id.hex()}: the node has a game but not all of its logs yet")
             move = opening(own, known, len(mine))
             text = move_text(own.shapes, self.gateway.terms().fanout, GameState(), move)
             return self.send(

@@ -224,6 +224,17 @@ def test_logs_that_lag_behind_the_state_are_waited_for(missing: int, monkeypatch
     assert challenger.refused >= len(waits)
 
 
+def test_a_game_whose_logs_are_missing_is_not_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(toys.model("every_form"), outputs=2)
+    table.submitter(table.answer(faulty(table))).act()
+    challenger = table.challenger()
+    assert challenger.act() == 1
+    monkeypatch.setattr(ArenaGateway, "games", lambda gateway, claim_id: [])
+    assert challenger.act() == 0
+    assert challenger.refused == 1
+    assert len(table.arena.game_records) == 1
+
+
 def test_a_refusal_is_told_and_not_raised() -> None:
     table = Table(toys.model("every_form"), outputs=2)
     honest = table.answer(table.own())
