@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from opml.models.model import load_model
 from opml.vm.engine import generate, get_engine
 from tests.installed import PYTHON
 from tests.models.conftest import smollm2 as smollm2
@@ -44,6 +47,30 @@ def test_two_models_in_one_process_do_not_disturb_one_another(name: str) -> None
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(root, [0, 1] * 10))
     assert found == expected * 10
+
+
+@pytest.mark.model
+def test_other_threads_run_while_a_model_loads(smollm2: Path) -> None:
+    native_module()
+    model, engine = load_model(smollm2), get_engine("native")
+    ticks, ended, interval = 0, Event(), sys.getswitchinterval()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not ended.wait(0.001):
+            ticks += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(tick)
+            sys.setswitchinterval(60)  # the other thread runs only where this one lets go of the interpreter
+            before = ticks
+            engine.load(model.program, model.weights)
+            after = ticks
+        finally:
+            sys.setswitchinterval(interval)
+            ended.set()
+    assert after > before
 
 
 @pytest.mark.model

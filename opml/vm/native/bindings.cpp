@@ -151,6 +151,21 @@ class Buffers {
   std::vector<Py_buffer> held_;
 };
 
+// Asks Python every now and then whether a signal has raised an exception; false until it has.
+class SignalCheck {
+ public:
+  bool operator()() {
+    if (std::chrono::steady_clock::now() < next_) return false;
+    next_ = std::chrono::steady_clock::now() + kEvery;
+    nb::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kEvery{50};
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kEvery;
+};
+
 class PyMachine {
  public:
   PyMachine(nb::bytes program, nb::sequence weights, const std::string& engine, int threads, const std::string& level,
@@ -160,7 +175,12 @@ class PyMachine {
     std::vector<std::span<const uint8_t>> spans;
     for (nb::handle weight : weights) spans.push_back(buffers.add(weight));
     const std::span<const uint8_t> code{static_cast<const uint8_t*>(program.data()), program.size()};
-    const std::string fault = machine.open(code, std::move(spans), k, threads, generic);
+    std::string fault;
+    {
+      nb::gil_scoped_release release;
+      fault = machine.open(code, std::move(spans), k, {threads, generic, SignalCheck{}});
+    }
+    if (PyErr_Occurred() != nullptr) throw nb::python_error();
     if (!fault.empty()) throw nb::value_error(fault.c_str());
   }
   Buffers buffers;
@@ -182,14 +202,7 @@ class PySession {
     if (commit && session_.position_roots().size() != first) throw nb::value_error("feed: earlier positions were not committed");
     if (first > 0 && std::max(yields_from, session_.yields_from()) > first && yields_from != session_.yields_from())
       throw nb::value_error("feed: yields_from differs from before");
-    opml::Session::Options options{yields_from, commit, capture, {}};
-    auto next_check = std::chrono::steady_clock::now() + kCheckEvery;
-    options.interrupted = [&next_check] {
-      if (std::chrono::steady_clock::now() < next_check) return false;
-      next_check = std::chrono::steady_clock::now() + kCheckEvery;
-      nb::gil_scoped_acquire gil;
-      return PyErr_CheckSignals() != 0;
-    };
+    const opml::Session::Options options{yields_from, commit, capture, SignalCheck{}};
     bool complete;
     {
       nb::gil_scoped_release release;
@@ -265,8 +278,6 @@ class PySession {
   const std::vector<uint32_t>& tokens() const { return session_.tokens(); }
 
  private:
-  static constexpr std::chrono::milliseconds kCheckEvery{50};
-
   static std::vector<uint32_t> check(const PyMachine& owner, const std::vector<uint32_t>& params) {
     if (params.size() > 8) throw nb::value_error("params: expected at most 8 words");
     (void)owner;

@@ -6,7 +6,7 @@
 namespace opml {
 
 std::string Machine::open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights,
-                          const Kernels& kernels, int threads, bool generic) {
+                          const Kernels& kernels, const Options& options) {
   if (const std::string fault = decode_program(program, program_); !fault.empty()) return "program: " + fault;
   if (weights.size() != program_.weights.size())
     return "weights: the program has " + std::to_string(program_.weights.size()) + ", found " + std::to_string(weights.size());
@@ -16,7 +16,7 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
              std::to_string(weights[i].size());
   weights_ = std::move(weights);
   kernels_ = &kernels;
-  pool_ = std::make_unique<ThreadPool>(threads);
+  pool_ = std::make_unique<ThreadPool>(options.threads);
   workspaces_.resize(static_cast<size_t>(pool_->threads()));
   for (auto& w : workspaces_) w.reset(kernels.workspace_bytes);
   for (auto& w : workspaces_) std::memset(w.data.get(), 0, w.size);
@@ -34,7 +34,7 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
   raw_.resize(static_cast<size_t>(pool_->threads()));
   sets_.resize(raw_.size());
   for (auto& raw : raw_) raw.reset(kRawWords);
-  for (uint32_t s = 0; s < slots && !generic; ++s) {
+  for (uint32_t s = 0; s < slots && !options.generic; ++s) {
     if (std::holds_alternative<CoveredForm>(forms_[s])) continue;
     forms_[s] = recognise(program_, s);
     if (std::holds_alternative<SoftmaxForm>(forms_[s])) forms_[s + 1] = forms_[s + 2] = CoveredForm{};
@@ -53,7 +53,7 @@ std::string Machine::open(std::span<const uint8_t> program, std::vector<std::spa
   find_looked_up();
   place_packed();
   own_small_weights();
-  pack_weights();
+  if (!pack_weights(options.interrupted)) return "interrupted";
   kept_.assign(slots, 0);
   last_reader_.assign(slots, 0);
   entry_end_.assign(program_.schedule.size(), 0);
@@ -161,7 +161,8 @@ void Machine::place_packed() {
   packed_.reset(bytes);
 }
 
-void Machine::pack_weights() {
+// False when interrupted.
+bool Machine::pack_weights(const std::function<bool()>& interrupted) {
   for (size_t number = 0; number < weights_.size(); ++number) {
     if (packed_at_[number] == kNotPacked) continue;
     const WeightShape& w = program_.weights[number];
@@ -170,9 +171,11 @@ void Machine::pack_weights() {
       pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
     });
     if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
+    if (interrupted && interrupted()) return false;
   }
   for (size_t number = 0; number < weights_.size(); ++number)  // what was mapped as a neighbour since
     if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
+  return true;
 }
 
 }  // namespace opml

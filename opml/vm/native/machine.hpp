@@ -45,9 +45,14 @@ struct AlignedArray {
 // Everything that runs share: decoded program, weights, kernels, threads. One session runs at a time.
 class Machine {
  public:
-  // What is wrong, or nothing. Weights stay where they are and must outlive the machine.
+  struct Options {
+    int threads;
+    bool generic;  // no recognised forms (for tests)
+    std::function<bool()> interrupted;
+  };
+  // What is wrong, or nothing. Weights stay where they are and must outlive the machine, which is of no use once interrupted.
   std::string open(std::span<const uint8_t> program, std::vector<std::span<const uint8_t>> weights, const Kernels& kernels,
-                   int threads, bool generic = false);
+                   const Options& options);
 
   const Program& program() const { return program_; }
   const std::vector<std::span<const uint8_t>>& weights() const { return weights_; }
@@ -56,7 +61,7 @@ class Machine {
   friend class Session;
   static constexpr uint64_t kNotPacked = ~uint64_t{0};
   void place_packed();
-  void pack_weights();
+  bool pack_weights(const std::function<bool()>& interrupted);
   bool noise_is_finite(const GreedyForm& form);
   void find_looked_up();
   void own_small_weights();
