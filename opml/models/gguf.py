@@ -20,7 +20,7 @@ another 0.025 s. The package is the oracle of the tests.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, TypeVar
@@ -134,11 +134,11 @@ class GgufFile:
 
     def texts(self, key: str) -> list[str]:
         """The array of UTF-8 strings at `key`."""
-        return list(self._each_text(key))
+        return self._all_texts(key, list)
 
     def require_texts(self, key: str) -> None:
         """What `texts` would raise, at no memory: for an array that may never be needed."""
-        deque(self._each_text(key), maxlen=0)
+        self._all_texts(key, lambda texts: deque(texts, maxlen=0))
 
     def integers(self, key: str) -> npt.NDArray[np.int64]:
         """The array of integers at `key`, int64."""
@@ -203,15 +203,15 @@ class GgufFile:
         code = value.element if value.type == ARRAY else value.type
         return np.frombuffer(self._map, SCALARS[code], value.count, value.start)
 
-    def _each_text(self, key: str) -> Iterator[str]:
+    def _all_texts(self, key: str, consume: Callable[[Iterator[str]], T]) -> T:
         value = self._array(key)
         if value.element != STRING:
             self._wrong_type(key, value, "an array of strings")
-        for n, item in enumerate(self._strings(value)):
-            try:
-                yield item.decode()
-            except UnicodeDecodeError:
-                self._refuse(f"{key}[{n}] is not valid UTF-8")
+        try:
+            return consume(map(bytes.decode, self._strings(value)))
+        except UnicodeDecodeError:
+            n = next(n for n, item in enumerate(self._strings(value)) if not _is_utf8(item))
+            self._refuse(f"{key}[{n}] is not valid UTF-8")
 
     def _strings(self, value: Value) -> Iterator[bytes]:
         """The bytes of each string of a value; the walk of `read_entry` has checked every length."""
@@ -232,6 +232,14 @@ class GgufFile:
 
     def _refuse(self, rule: str, remedy: str = FETCH_AGAIN) -> NoReturn:
         raise ModelFileError(f"{self.path}: {rule}; {remedy}")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 __all__ = ["GgufFile", "Tensor"]

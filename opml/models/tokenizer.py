@@ -58,6 +58,9 @@ class TokenKind(IntEnum):
     BYTE = 6
 
 
+_NORMAL: Final = int(TokenKind.NORMAL)  # an enumeration's members take long to look up, once a token
+
+
 class _Model(Protocol):
     """What differs between the two kinds of tokenizers."""
 
@@ -129,21 +132,20 @@ class Tokenizer:
     @cached_property
     def pieces(self) -> list[bytes]:
         """`piece` of every token in order."""
-        return [self._spell(*entry) for entry in zip(self._texts, self.kinds, strict=True)]
+        pieces = [self._spell(text, kind) for text, kind in zip(self._texts, self.kinds, strict=True)]
+        longest = max(map(len, pieces))
+        if longest > MAX_PIECE_BYTES:
+            self._refuse(f"a token has {longest} bytes, expected at most {MAX_PIECE_BYTES}")
+        return pieces
 
     def _spell(self, text: str, kind: int) -> bytes:
-        match kind:
-            case TokenKind.NORMAL:
-                piece = self._model.piece(text)
-            case TokenKind.USER_DEFINED:
-                piece = text.encode()
-            case TokenKind.BYTE if (byte := _byte_of(text)) is not None:
-                piece = bytes((byte,))
-            case _:
-                piece = b""
-        if len(piece) > MAX_PIECE_BYTES:
-            self._refuse(f"a token has {len(piece)} bytes, expected at most {MAX_PIECE_BYTES}")
-        return piece
+        if kind == _NORMAL:
+            return self._model.piece(text)
+        if kind == TokenKind.USER_DEFINED:
+            return text.encode()
+        if kind == TokenKind.BYTE and (byte := _byte_of(text)) is not None:
+            return bytes((byte,))
+        return b""
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -223,7 +225,7 @@ class _BytePair:
 
     def piece(self, text: str) -> bytes:
         """The bytes that a token spells; a text outside the byte alphabet stands for itself."""
-        if not _ALPHABET.issuperset(text):
+        if text.isascii() or not _ALPHABET.issuperset(text):  # ASCII stands for itself either way
             return text.encode()
         return text.translate(_BYTE_OF_SPELLED).encode("latin-1")
 

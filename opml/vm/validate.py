@@ -7,7 +7,7 @@ that is too large to be proven. The registry's contract checks the same before i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from opml.errors import ProgramError
 from opml.ops.program import check as check_scalar_program
@@ -49,11 +49,12 @@ def validate(program: Program) -> Layout:
     layout = Layout(program)
     for number, weight in enumerate(layout.weights):
         _check_weight(number, weight)
-    for slot in layout.slots:
+    kinds = _kinds(layout)
+    for slot in _first_of(kinds, layout.slots):
         _Check(layout, slot).run()
     _check_yields(layout)
     _check_virtual_depth(layout)
-    for slot in layout.committed:
+    for slot in _first_of(kinds, layout.committed):
         worst = cost.step(layout, slot)
         if worst.bytes > MAX_STEP_BYTES or worst.gas > MAX_STEP_GAS:
             raise ProgramError(
@@ -62,6 +63,41 @@ def validate(program: Program) -> Layout:
                 "commit to the virtual slots that it reads"
             )
     return layout
+
+
+def _kinds(layout: Layout) -> list[int]:
+    """By slot: a number that is the same where all rules of one slot and its cost say the same.
+
+    So it is where one instruction reads tensors alike, as in the layers of a model: checking one of them is
+    enough. They depend on a stored source's instruction, on all that a virtual one reads, on shape and format
+    of weights.
+    """
+    program = layout.program
+    numbers: dict[Hashable, int] = {}
+    kinds: list[int] = []
+    for slot in layout.slots:
+        reads: list[Hashable] = []
+        for operand in slot.instr.operands:
+            if operand.kind == Kind.SLOT and 1 <= operand.ref <= slot.number:
+                source = layout.source(slot, operand)
+                reads.append(kinds[source.number] if source.instr.virtual else (id(source.instr),))
+            elif operand.kind in (Kind.WEIGHT, Kind.GLOBAL):
+                number = layout.weight_number(slot, operand)
+                reads.append(layout.weights[number] if number < len(layout.weights) else None)
+            else:
+                reads.append(None)
+        facts = (program.schedule[slot.entry], id(slot.instr), *reads)
+        kinds.append(numbers.setdefault(facts, len(numbers)))
+    return kinds
+
+
+def _first_of(kinds: Sequence[int], slots: Iterable[SlotInfo]) -> Iterator[SlotInfo]:
+    """The first slot of each kind."""
+    seen: set[int] = set()
+    for slot in slots:
+        if kinds[slot.number] not in seen:
+            seen.add(kinds[slot.number])
+            yield slot
 
 
 def _check_weight(number: int, weight: WeightInfo) -> None:

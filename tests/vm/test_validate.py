@@ -9,6 +9,7 @@ import pytest
 
 from opml.errors import ProgramError
 from opml.ops.expr import Expr, add, const, mul
+from opml.vm import cost
 from opml.vm.builder import (
     ACC0,
     ACC1,
@@ -27,8 +28,8 @@ from opml.vm.builder import (
     token,
 )
 from opml.vm.isa import ROW, Ext, Fold, Format, Instr, Kind, Operand, Out, Program, Shape
-from opml.vm.validate import validate
-from tests.vm.programs import MODELS
+from opml.vm.validate import _kinds, validate
+from tests.vm.programs import MODELS, Model
 
 LIMIT = 8
 
@@ -364,3 +365,46 @@ def test_two_accumulators_are_accepted_for_sums() -> None:
         body=(z.w(c * 64 + k), z.q(k), z.d(k // 32), z.w(c * 64 + k)),
     )
     validate(z.done())
+
+
+# Repeated blocks -----------------------------------------------------------------------------------------
+# Slots that are alike are checked once: an entry that differs in what it reads must still be seen.
+
+
+def repeated(second: list[Format], narrow: bool) -> Program:
+    """A block run twice, over 1 x 64 and then over what it ends with itself, 1 x 32 when `narrow`; then a
+    sample. `second`: the formats of its weight the second time."""
+    model = ProgramBuilder(LIMIT)
+    first, twice, last = model.block("first"), model.block("twice"), model.block("last")
+    first.emit("x", 1, 64, const(1.0))
+    w = twice.weight(4, 64)
+    twice.emit("q", 1, 64, const(3), out=Out.I8)
+    twice.emit("d", 1, 2, const(0.5))
+    q, d = Slot(0), Slot(1)
+    twice.emit("y", 1, 4, fold=Fold.QDOT, k=64, body=(w(c * 64 + k), q(k), d(k // 32)))
+    twice.emit("z", 1, 32 if narrow else 64, twice.previous(c + (32 if narrow else 0)))
+    last.emit("sample", 1, 1, const(0), out=Out.I32, yields=True)
+    return model.program([(first, []), (twice, [Format.Q4_1]), (twice, second), (last, [])])
+
+
+def test_a_repeated_block_is_valid() -> None:
+    validate(repeated([Format.Q8_0], narrow=False))
+
+
+@pytest.mark.parametrize(
+    ("second", "narrow", "rule"),
+    [([Format.F32], False, 9), ([Format.Q4_1], True, 4)],
+    ids=["format", "shape"],
+)
+def test_the_second_run_of_a_block_is_checked_too(second: list[Format], narrow: bool, rule: int) -> None:
+    with pytest.raises(ProgramError, match=rf"\(entry 2 .*rule {rule}:"):
+        validate(repeated(second, narrow))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_slots_of_one_kind_cost_the_same(make: Callable[[], Model]) -> None:
+    layout = validate(make().program)
+    costs: dict[int, set[cost.Cost]] = {}
+    for kind, slot in zip(_kinds(layout), layout.slots, strict=True):
+        costs.setdefault(kind, set()).add(cost.step(layout, slot))
+    assert all(len(found) == 1 for found in costs.values())

@@ -146,39 +146,56 @@ void store_run(Format f, uint8_t* data, uint64_t first, int n, const uint32_t* _
   }
 }
 
-// One element of a block-quantised weight read alone: fma(i2f(q), d, m), q with the format's offset subtracted.
-struct Unit {
+// A block-quantised weight read alone: an element is fma(i2f(q), d, m), q with the format's offset subtracted.
+struct UnitScale {
   uint32_t d, m;
-  int q;
 };
-inline Unit unit_element(WeightFormat f, const uint8_t* unit, uint32_t i) {
+inline UnitScale unit_scale(WeightFormat f, const uint8_t* unit) {
   uint16_t d, m = 0;
   std::memcpy(&d, unit, 2);
+  if (f == WeightFormat::q4_1 || f == WeightFormat::q5_1) std::memcpy(&m, unit + 2, 2);
+  return {soft::from_f16(d).bits, soft::from_f16(m).bits};
+}
+[[gnu::always_inline]] inline int unit_value(WeightFormat f, const uint8_t* unit, uint32_t i) {
   const uint32_t half = i & 15, high = i >> 4;
-  int q = 0;
   switch (f) {
-    case WeightFormat::q4_0: q = ((unit[2 + half] >> (4 * high)) & 15) - 8; break;
-    case WeightFormat::q4_1:
-      std::memcpy(&m, unit + 2, 2);
-      q = (unit[4 + half] >> (4 * high)) & 15;
-      break;
-    case WeightFormat::q5_0:
-      q = (((unit[6 + half] >> (4 * high)) & 15) | ((unit[2 + i / 8] >> (i % 8) & 1) << 4)) - 16;
-      break;
-    case WeightFormat::q5_1:
-      std::memcpy(&m, unit + 2, 2);
-      q = ((unit[8 + half] >> (4 * high)) & 15) | ((unit[4 + i / 8] >> (i % 8) & 1) << 4);
-      break;
-    case WeightFormat::q8_0: q = static_cast<int8_t>(unit[2 + i]); break;
-    default: break;
+    case WeightFormat::q4_0: return ((unit[2 + half] >> (4 * high)) & 15) - 8;
+    case WeightFormat::q4_1: return (unit[4 + half] >> (4 * high)) & 15;
+    case WeightFormat::q5_0: return (((unit[6 + half] >> (4 * high)) & 15) | ((unit[2 + i / 8] >> (i % 8) & 1) << 4)) - 16;
+    case WeightFormat::q5_1: return ((unit[8 + half] >> (4 * high)) & 15) | ((unit[4 + i / 8] >> (i % 8) & 1) << 4);
+    case WeightFormat::q8_0: return static_cast<int8_t>(unit[2 + i]);
+    default: return 0;
   }
-  return {soft::from_f16(d).bits, soft::from_f16(m).bits, q};
 }
 
 template <Arithmetic A>
 inline uint32_t load_quantised(WeightFormat f, const uint8_t* data, uint64_t i) {
-  const Unit u = unit_element(f, data + i / 32 * unit_bytes(f), static_cast<uint32_t>(i % 32));
-  return A::store(A::fma(A::from_i32(u.q), A::load(u.d), A::load(u.m)));
+  const uint8_t* unit = data + i / 32 * unit_bytes(f);
+  const UnitScale scale = unit_scale(f, unit);
+  return A::store(A::fma(A::from_i32(unit_value(f, unit, static_cast<uint32_t>(i % 32))), A::load(scale.d), A::load(scale.m)));
+}
+
+// Consecutive elements.
+template <Arithmetic A, WeightFormat f>
+void load_units(const uint8_t* data, uint64_t first, int n, uint32_t* __restrict z) {
+  for (int i = 0; i < n;) {
+    const uint64_t at = first + static_cast<uint64_t>(i);
+    const uint8_t* unit = data + at / 32 * unit_bytes(f);
+    const UnitScale scale = unit_scale(f, unit);
+    for (auto e = static_cast<uint32_t>(at % 32); e < 32 && i < n; ++e, ++i)
+      z[i] = A::store(A::fma(A::from_i32(unit_value(f, unit, e)), A::load(scale.d), A::load(scale.m)));
+  }
+}
+template <Arithmetic A>
+void load_quantised_run(WeightFormat f, const uint8_t* data, uint64_t first, int n, uint32_t* z) {
+  switch (f) {
+    case WeightFormat::q4_0: return load_units<A, WeightFormat::q4_0>(data, first, n, z);
+    case WeightFormat::q4_1: return load_units<A, WeightFormat::q4_1>(data, first, n, z);
+    case WeightFormat::q5_0: return load_units<A, WeightFormat::q5_0>(data, first, n, z);
+    case WeightFormat::q5_1: return load_units<A, WeightFormat::q5_1>(data, first, n, z);
+    case WeightFormat::q8_0: return load_units<A, WeightFormat::q8_0>(data, first, n, z);
+    default: return;
+  }
 }
 
 constexpr uint32_t divide(uint32_t x, const PlanTerm& t) { return static_cast<uint32_t>((x * t.magic) >> t.shift); }
@@ -213,9 +230,7 @@ void gather(const Source& s, const Address& address, uint64_t offset, int n, uin
   if (s.reads == Reads::quantised) {
     switch (address.pattern) {
       case Pattern::same: fill(z, n, load_quantised<A>(s.units, s.data, first)); return;
-      case Pattern::run:
-        for (int i = 0; i < n; ++i) z[i] = load_quantised<A>(s.units, s.data, first + static_cast<uint64_t>(i));
-        return;
+      case Pattern::run: load_quantised_run<A>(s.units, s.data, first, n, z); return;
       case Pattern::steps:
         for (int i = 0; i < n; i += kLaneStep)
           fill(z + i, kLaneStep, load_quantised<A>(s.units, s.data, address.at[i / kLaneStep] + offset));

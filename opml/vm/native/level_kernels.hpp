@@ -57,17 +57,29 @@ void finish_slot(const SlotPlan& plan, const Range& range, void* workspace, cons
   SlotEval<A>(plan, *static_cast<typename SlotEval<A>::Workspace*>(workspace)).finish_from(range, given);
 }
 
+// The order key of the largest of `length` words, or of their magnitudes.
+[[gnu::always_inline]] inline int32_t largest_key(const uint32_t* words, uint32_t length, uint32_t mask) {
+  int32_t most = INT32_MIN;
+  for (uint32_t k = 0; k < length; ++k) {
+    const int32_t key = soft::order_key(soft::canonical({words[k] & mask}));
+    most = key > most ? key : most;
+  }
+  return most;
+}
+
 template <Arithmetic A>
 void max_runs(const MaxTask& task) {
-  Lanes x;
+  const uint32_t mask = task.absolute ? soft::kMagnitude : ~uint32_t{0};
+  Lanes copy;
   for (uint32_t i = 0; i < task.runs; ++i) {
-    load_run<A>(task.format, task.data, task.first + uint64_t{i} * task.length, static_cast<int>(task.length), x.v);
-    int32_t most = INT32_MIN;
-    for (uint32_t k = 0; k < task.length; ++k) {
-      const F32 v = soft::canonical({task.absolute ? x.v[k] & soft::kMagnitude : x.v[k]});
-      const int32_t key = soft::order_key(v);
-      most = key > most ? key : most;
+    const uint64_t first = task.first + uint64_t{i} * task.length;
+    const uint32_t* words = copy.v;
+    if (task.format == Format::f32) {
+      words = reinterpret_cast<const uint32_t*>(task.data) + first;
+    } else {
+      load_run<A>(task.format, task.data, first, static_cast<int>(task.length), copy.v);
     }
+    const int32_t most = task.length == 32 ? largest_key(words, 32, mask) : largest_key(words, task.length, mask);
     const auto word = static_cast<uint32_t>(most);
     task.out[i] = word ^ (most < 0 ? soft::kMagnitude : 0);
   }

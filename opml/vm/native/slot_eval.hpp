@@ -333,16 +333,15 @@ class SlotEval : SlotAddress {
           const int number = j == 0 ? plan_.result[0] : plan_.result[3];
           const Source& s = plan_.body_operands[number];
           const uint8_t* unit = s.data + w_.addresses[number].first / 32 * unit_bytes(s.units);
+          const UnitScale weights = unit_scale(s.units, unit);
           int32_t dot = 0, sum = 0;
-          Unit element{};
           for (uint32_t i = 0; i < 32; ++i) {
-            element = unit_element(s.units, unit, i);
-            dot += element.q * static_cast<int32_t>(x[i]);
+            dot += unit_value(s.units, unit, i) * static_cast<int32_t>(x[i]);
             sum += static_cast<int32_t>(x[i]);
           }
-          acc[j] = A::fma(A::from_i32(dot), A::mul(A::load(element.d), scale), acc[j]);
+          acc[j] = A::fma(A::from_i32(dot), A::mul(A::load(weights.d), scale), acc[j]);
           if (s.units == WeightFormat::q4_1 || s.units == WeightFormat::q5_1)
-            acc[j] = A::fma(A::load(element.m), A::mul(scale, A::from_i32(sum)), acc[j]);
+            acc[j] = A::fma(A::load(weights.m), A::mul(scale, A::from_i32(sum)), acc[j]);
           if ((k + 32) % kLeafElements == 0 || k + 32 == plan_.k.n) {
             total[j] = A::add(total[j], acc[j]);
             acc[j] = A::load(0);
