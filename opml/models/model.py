@@ -31,8 +31,9 @@ class Model:
     """What an executor and a registry need of a model.
 
     `program`, validated, with its `layout` and its bytes `encoded`; `weights` in program order; `pieces`: the
-    bytes that each token adds to an answer; `end_tokens` ascending. Roots and the id are computed when first
-    asked for. A model made by `opml.models.tiny` has no file, so no `tokenizer` and no chat template.
+    bytes that each token adds to an answer, None: those of the tokenizer; `end_tokens` ascending. Pieces,
+    roots and the id are computed when first asked for. A model made by `opml.models.tiny` has no file, so no
+    `tokenizer` and no chat template.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Model:
         name: str,
         program: Program,
         weights: Weights,
-        pieces: Sequence[bytes],
+        pieces: Sequence[bytes] | None,
         end_tokens: Sequence[int],
         file: GgufFile | None = None,
         tokenizer: Tokenizer | None = None,
@@ -50,7 +51,7 @@ class Model:
         self.layout: Layout = validate(program)
         self.encoded = encode(program)
         self.weights = weights
-        self.pieces = tuple(pieces)
+        self._pieces = pieces
         self.end_tokens = tuple(end_tokens)
         self.file, self.tokenizer = file, tokenizer
         weights.check(self.layout)
@@ -63,7 +64,15 @@ class Model:
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens."""
-        return len(self.pieces)
+        return self.tokenizer.size if self.tokenizer is not None else len(self.pieces)
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes that each token adds to an answer."""
+        if self._pieces is not None:
+            return tuple(self._pieces)
+        assert self.tokenizer is not None
+        return tuple(self.tokenizer.pieces)
 
     @cached_property
     def vocabulary_root(self) -> bytes:
@@ -175,9 +184,8 @@ def load_model(path: str | Path, limit: int | None = None) -> Model:
     name = file.text("general.name", file.path.stem)
     if not name.isprintable():
         name = file.path.stem
-    pieces, ends = tokenizer.pieces, tokenizer.end_tokens
     try:
-        return Model(name, compiled.program, compiled.weights, pieces, ends, file, tokenizer)
+        return Model(name, compiled.program, compiled.weights, None, tokenizer.end_tokens, file, tokenizer)
     except ProgramError as error:
         raise ModelFileError(f"{file.path}: the model can't be disputed on chain: {error}") from error
 

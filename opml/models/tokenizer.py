@@ -58,6 +58,7 @@ class TokenKind(IntEnum):
     BYTE = 6
 
 
+_MOST_UTF8: Final = 4  # bytes of a character
 _NORMAL: Final = int(TokenKind.NORMAL)  # an enumeration's members take long to look up, once a token
 
 
@@ -90,6 +91,8 @@ class Tokenizer:
         self.eos = self._token("eos_token_id")
         self.end_tokens = self._read_end_tokens()
         self._model = self._read_model()
+        if max(map(len, self._texts)) * _MOST_UTF8 > MAX_PIECE_BYTES:
+            self._require_short_pieces()
         self.add_bos = self.bos is not None and file.flag("tokenizer.ggml.add_bos_token", self._model.add_bos)
 
     def encode(self, text: str, *, special: bool = False, first: bool = True) -> list[int]:
@@ -123,7 +126,7 @@ class Tokenizer:
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token adds to an answer: none for control, unknown and unused tokens."""
-        return self.pieces[token]
+        return self._spell(self._texts[token], self.kinds[token])
 
     def decode(self, tokens: Iterable[int]) -> bytes:
         """The bytes of an answer."""
@@ -132,11 +135,12 @@ class Tokenizer:
     @cached_property
     def pieces(self) -> list[bytes]:
         """`piece` of every token in order."""
-        pieces = [self._spell(text, kind) for text, kind in zip(self._texts, self.kinds, strict=True)]
-        longest = max(map(len, pieces))
+        return [self._spell(text, kind) for text, kind in zip(self._texts, self.kinds, strict=True)]
+
+    def _require_short_pieces(self) -> None:
+        longest = max(map(len, self.pieces))
         if longest > MAX_PIECE_BYTES:
             self._refuse(f"a token has {longest} bytes, expected at most {MAX_PIECE_BYTES}")
-        return pieces
 
     def _spell(self, text: str, kind: int) -> bytes:
         if kind == _NORMAL:

@@ -166,7 +166,8 @@ bool Machine::pack_weights(const std::function<bool()>& interrupted) {
   for (size_t number = 0; number < weights_.size(); ++number) {
     if (packed_at_[number] == kNotPacked) continue;
     const WeightShape& w = program_.weights[number];
-    const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, each = 64;
+    const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, parts = 4 * static_cast<uint32_t>(pool_->threads());
+    const uint32_t each = std::clamp((groups + parts - 1) / parts, 1u, 64u);
     pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
       pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
     });
