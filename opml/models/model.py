@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,18 @@ from opml.vm.weights import Weights
 CACHE_SUFFIX: Final = ".opml-roots.json"
 CACHE_ENTRIES: Final = 16
 _HASH_BLOCK: Final = 1 << 22
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection: vocabularies are many objects and no garbage, walked over and over otherwise."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Model:
@@ -104,6 +118,7 @@ class Model:
         """The bytes of an answer."""
         return b"".join(self.pieces[token] for token in tokens)
 
+    @_collector_paused()
     def encode_prompt(self, text: str, *, raw: bool = False) -> list[int]:
         """The tokens of a prompt: `text` as a user's message in the chat template, or as it is when `raw`.
 
@@ -168,6 +183,7 @@ class RootsCache:
         return entries if isinstance(entries, dict) else {}
 
 
+@_collector_paused()
 def load_model(path: str | Path, limit: int | None = None) -> Model:
     """The model of a GGUF file for at most `limit` positions (`opml.models.llama.compile_llama`).
 

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from Crypto.Hash import keccak as _crypto
 from numpy.typing import NDArray
 
 DIGEST_BYTES = 32
@@ -20,7 +19,9 @@ Messages = NDArray[np.uint8]
 
 def portable_keccak256(data: bytes) -> bytes:
     """keccak256 by PyCryptodome: 32 bytes."""
-    return _crypto.new(digest_bits=256, data=data).digest()
+    from Crypto.Hash import keccak  # takes long to import, and is hardly needed beside the native engine
+
+    return keccak.new(digest_bits=256, data=data).digest()
 
 
 def portable_hash_many(tag: int, messages: Messages) -> bytes:
@@ -37,14 +38,13 @@ def _load_native() -> ModuleType | None:
 
 
 _native: Any = _load_native()
-_EMPTY = portable_keccak256(b"")
 
 
 def keccak256(data: bytes) -> bytes:
     """The 32-byte hash of `data`."""
-    if _native is None:
+    if _native is None or not data:
         return portable_keccak256(data)
-    digest: bytes = _native.keccak256(data) if data else _EMPTY
+    digest: bytes = _native.keccak256(data)
     return digest
 
 
