@@ -3,7 +3,7 @@
 //   read        bytes a second that `threads` threads read from a buffer far larger than the caches
 //   clock       cycles a second, from a chain of dependent additions
 //   fma         f32 multiply-adds a second, all threads
-//   int8        8-bit multiply-adds a second, all threads: with vpdpbusd (AVX512-VNNI), else with vpmaddubsw and vpaddw (AVX2)
+//   int8        8-bit multiply-adds a second, all threads: with vpdpbusd (AVX512-VNNI), else with vpmaddubsw and vpaddw
 //   logic       vector logic instructions a second, all threads: three-way ones of 512 bits with AVX-512, else of 256 bits
 //   rotate      512-bit rotations a second, all threads, else 256-bit shifts
 //   lanes       64-bit words of such a vector; 0 without AVX2
@@ -107,7 +107,11 @@ ABSENT(rotate_peak)
 #if defined(__AVX512VNNI__)
 #define DOT(k) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(a##k) : "v"(x));
 PEAK(int8_peak, DOT, _mm512_set1_epi8(1), 64)
-#elif defined(__AVX2__) && !defined(__AVX512F__)
+#elif defined(__AVX512BW__)
+#define DOT(k) \
+  __asm__ volatile("vpmaddubsw %1, %1, %%zmm15\n\tvpaddw %%zmm15, %0, %0" : "+v"(a##k) : "v"(x) : "xmm15");
+PEAK(int8_peak, DOT, _mm512_set1_epi8(1), 64)
+#elif defined(__AVX2__)
 #define DOT(k) \
   __asm__ volatile("vpmaddubsw %1, %1, %%ymm15\n\tvpaddw %%ymm15, %0, %0" : "+x"(a##k) : "x"(x) : "xmm15");
 PEAK(int8_peak, DOT, _mm256_set1_epi8(1), 32)

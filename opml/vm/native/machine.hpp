@@ -176,7 +176,6 @@ class Session {
   uint8_t* keys(uint32_t slot) const { return window_.data() + keys_at_[slot] * capacity_; }
   void run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture);
   void run_slots(ChunkPlan& p, uint32_t first, uint32_t end);
-  uint32_t end_of_slots(uint32_t first) const;
   bool is_left_out(uint32_t slot) const { return !all_slots_ && needless_[slot]; }
   void keep_captured(const ChunkPlan& p, uint32_t slot);
   void run_generic(ChunkPlan& p, uint32_t slot);

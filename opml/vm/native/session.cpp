@@ -55,13 +55,6 @@ void Session::apply_faults(const SlotPlan& plan, uint32_t slot, const Range& ran
   }
 }
 
-// Of the slots that are computed together with `first`, those before one that is left out.
-uint32_t Session::end_of_slots(uint32_t first) const {
-  uint32_t end = first + 1;
-  while (end < machine_.together_[first] && !is_left_out(end)) ++end;
-  return end;
-}
-
 void Session::run_slots(ChunkPlan& p, uint32_t slot, uint32_t end) {
   const Form& form = machine_.forms_[slot];
   if (std::holds_alternative<QdotForm>(form)) return run_products(p, slot, end);
@@ -126,9 +119,8 @@ void Session::run_positions(ChunkPlan& p, uint32_t slot, uint32_t from, uint32_t
 
 void Session::run(ChunkPlan& p, uint32_t slot_from, uint32_t slot_to, std::optional<uint32_t> capture) {
   for (uint32_t s = slot_from, end; s < slot_to; s = end) {
-    end = s + 1;
+    end = machine_.together_[s];
     if (is_left_out(s)) continue;
-    end = end_of_slots(s);
     if (times_.empty()) {
       run_slots(p, s, end);
     } else {
