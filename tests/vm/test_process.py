@@ -25,10 +25,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the backg
 from opml.models.model import load_model
 from opml.vm.engine import get_engine
 model = load_model(sys.argv[1], 8192)
-session = get_engine(sys.argv[2], 2).load(model.program, model.weights).session(1)
+engine = get_engine(sys.argv[2], 2)
+session = engine.load(model.program, model.weights).session(1)
 try:
     print("begins", flush=True)
-    session.feed(range(100, 8100))
+    if sys.argv[3] == "batch":
+        session.feed(range(100, 8100))
+    while True:
+        engine.load(model.program, model.weights)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -74,11 +78,12 @@ def test_other_threads_run_while_a_model_loads(smollm2: Path) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("work", ["batch", "load"])
 @pytest.mark.parametrize("name", ["soft", "native"])
-def test_interrupt_ends_a_batch_that_runs(smollm2: Path, name: str) -> None:
+def test_interrupt_ends_what_runs(smollm2: Path, name: str, work: str) -> None:
     native_module()
     process = subprocess.Popen(
-        [*PYTHON, "-c", LONG_WORK, str(smollm2), name], stdout=subprocess.PIPE, text=True
+        [*PYTHON, "-c", LONG_WORK, str(smollm2), name, work], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
