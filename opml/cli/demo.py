@@ -93,7 +93,7 @@ def command(
     from opml.cli.story_facts import CHEATING_SUBMITTER, Settings, facts_of
     from opml.cli.view import SilentView, TerminalView, fetch_with_bar
     from opml.cli.workshop import Workshop
-    from opml.dispute.faults import check_fault
+    from opml.dispute.faults import check_fault, parse_flip
     from opml.dispute.types import Terms
     from opml.models.model import load_model
 
@@ -110,6 +110,8 @@ def command(
     chosen = engine.choose()
     model = load_model(file or Path(fetch_with_bar(console)), limit)
     tokens, most = prompted(model, prompt, max_tokens)
+    if ":" in fault:  # what no run of this model can have is refused before anything is deployed
+        parse_flip(model.layout, len(tokens), len(tokens) + most - 2, fault)
     settings = Settings(
         prompt=tuple(tokens),
         params=params_of(),

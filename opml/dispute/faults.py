@@ -418,7 +418,11 @@ def plant(scenario: Scenario, fault: str) -> Cheat:
     """
     check_fault(fault)
     if ":" in fault:
-        return flipped(scenario, fault, [parse_flip(scenario.layout, scenario.honest, fault)])
+        return flipped(
+            scenario,
+            fault,
+            [parse_flip(scenario.layout, scenario.honest.prompt_length, scenario.last, fault)],
+        )
     return FAULTS[fault][1](scenario, fault)
 
 

@@ -10,22 +10,21 @@ from opml.errors import InputError
 from opml.vm.isa import OUT_BYTES
 from opml.vm.layout import Layout, SlotInfo
 from opml.vm.reference import Fault as Flip
-from opml.vm.trace import Trace
 
 
-def parse_flip(layout: Layout, trace: Trace, text: str) -> Flip:
+def parse_flip(layout: Layout, prompt_length: int, last: int, text: str) -> Flip:
     """`position:slot:element:xor-mask`: the slot is a number, a name, or `layer.name`; numbers may be hex.
 
-    Raises `InputError` that names the part that is wrong and what it may be.
+    `last`: the last position that is computed, or may be. Raises `InputError` that names the part that is
+    wrong and what it may be.
     """
     position, named, element, xor = flip_parts(text)
-    last = len(trace.tokens) - 2
     if position > last:
         raise InputError(f"position {position} is not computed: expected 0 … {last}")
     slot = find_slot(layout, named)
-    if not layout.exists(slot, position, trace.prompt_length):
+    if not layout.exists(slot, position, prompt_length):
         raise InputError(
-            f"slot {named} exists only where a token is yielded: positions {trace.prompt_length - 1} … {last}"
+            f"slot {named} exists only where a token is yielded: positions {prompt_length - 1} … {last}"
         )
     count = element_count(layout, slot, position)
     if element >= count:

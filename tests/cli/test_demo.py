@@ -94,7 +94,10 @@ def test_terminal_view_tells_the_story(opml: Any, tiny_file: Path) -> None:
         "0:٣:0:1",
     ],
 )
-def test_unknown_fault_is_refused(opml: Any, tiny_file: Path, fault: str) -> None:
+def test_unknown_fault_is_refused_before_anything_is_deployed(
+    opml: Any, tiny_file: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opml.cli.story.Story.play", lambda _: pytest.fail("the story began"))
     result = opml("demo", "--model", tiny_file, *OPTIONS, "--fault", fault)
     assert isinstance(result.exception, InputError)
 
