@@ -418,11 +418,8 @@ def plant(scenario: Scenario, fault: str) -> Cheat:
     """
     check_fault(fault)
     if ":" in fault:
-        return flipped(
-            scenario,
-            fault,
-            [parse_flip(scenario.layout, scenario.honest.prompt_length, scenario.last, fault)],
-        )
+        flip = parse_flip(scenario.layout, scenario.honest.prompt_length, scenario.last, fault)
+        return flipped(scenario, fault, [flip])
     return FAULTS[fault][1](scenario, fault)
 
 

@@ -93,15 +93,12 @@ def test_faults_lose_on_other_shapes_of_model(model: str, fault: str) -> None:
 
 def test_a_place_may_be_named_in_several_ways() -> None:
     scenario = Table(toys.model("llama"), PROMPT, outputs=2).scenario
-    layout, trace = scenario.layout, scenario.honest
-    by_name = parse_flip(layout, trace.prompt_length, len(trace.tokens) - 2, "2:ffn_down:5:0x10")
-    by_layer = parse_flip(layout, trace.prompt_length, len(trace.tokens) - 2, "2:0.ffn_down:5:16")
-    by_number = parse_flip(layout, trace.prompt_length, len(trace.tokens) - 2, f"2:{by_name.slot}:5:0b10000")
+    layout, prompt, last = scenario.layout, scenario.honest.prompt_length, scenario.last
+    by_name = parse_flip(layout, prompt, last, "2:ffn_down:5:0x10")
+    by_layer = parse_flip(layout, prompt, last, "2:0.ffn_down:5:16")
+    by_number = parse_flip(layout, prompt, last, f"2:{by_name.slot}:5:0b10000")
     assert by_name == by_layer == by_number
-    assert (
-        parse_flip(layout, trace.prompt_length, len(trace.tokens) - 2, "2:1.ffn_down:5:0x10").slot
-        > by_name.slot
-    )
+    assert parse_flip(layout, prompt, last, "2:1.ffn_down:5:0x10").slot > by_name.slot
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,19 @@ def test_damaged_vocabulary_is_refused(change: dict[str, Any], rule: str) -> Non
         from_metadata(voc.trained("gpt-2")[0] | change)
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "🙂"])
+def test_a_piece_too_long_for_a_claim_is_refused_at_once(letter: str) -> None:
+    metadata, _ = voc.trained("gpt-2")
+    *others, _ = metadata["tokenizer.ggml.tokens"]  # type: ignore[misc]
+    longest = letter * (65_535 // len(letter.encode()))
+    if letter == "é":  # of the byte alphabet: a byte each
+        longest = letter * 65_535
+    size = len(from_metadata(metadata | {"tokenizer.ggml.tokens": [*others, longest]}).piece(439))
+    assert 65_535 - 3 <= size <= 65_535
+    with pytest.raises(ModelFileError, match="expected at most 65535"):
+        from_metadata(metadata | {"tokenizer.ggml.tokens": [*others, longest + letter]})
+
+
 def test_end_tokens_are_all_that_the_file_names_and_well_known_control_tokens() -> None:
     metadata, _ = voc.trained("gpt-2")
     assert from_metadata(metadata).end_tokens == (0, 2)  # <|endoftext|> and <|im_end|>, not <|im_start|>
