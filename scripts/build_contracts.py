@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,8 @@ RUNS: dict[str, int] = {  # source file -> fewer optimizer runs, where the size 
 }
 SKIP = ("node_modules", "cache", "out")
 
+PROCESSES = 2
+CONTRACT = re.compile(r"^contract\s", re.MULTILINE)
 IMPORT = re.compile(r"""^\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']\s*;""", re.MULTILINE)
 
 
@@ -82,7 +85,8 @@ def closure(name: str) -> dict[str, str]:
 
 
 def standard_json(name: str, texts: dict[str, str]) -> dict[str, Any]:
-    """The compiler's input for one source file."""
+    """The compiler's input for one source file; without a contract in it, no code is asked for."""
+    code = ["evm.bytecode.object", "evm.deployedBytecode.object"] if CONTRACT.search(texts[name]) else []
     return {
         "language": "Solidity",
         "sources": {path: {"content": text} for path, text in texts.items()},
@@ -91,14 +95,12 @@ def standard_json(name: str, texts: dict[str, str]) -> dict[str, Any]:
             "optimizer": {"enabled": True, "runs": RUNS.get(name, DEFAULT_RUNS)},
             "evmVersion": "cancun",
             "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
-            "outputSelection": {
-                name: {"": ["ast"], "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}
-            },
+            "outputSelection": {name: {"": ["ast"], "*": ["abi", *code]}},
         },
     }
 
 
-def compile_source(name: str, use_cache: bool) -> list[Output]:
+def compile_source(solc: Compiler, name: str, use_cache: bool) -> list[Output]:
     """The artifacts of one source file, from the cache when nothing it depends on has changed."""
     request = json.dumps(standard_json(name, closure(name)), sort_keys=True)
     key = hashlib.sha256((SOLC + request).encode()).hexdigest()
@@ -107,31 +109,61 @@ def compile_source(name: str, use_cache: bool) -> list[Output]:
         held = json.loads(cached.read_text(encoding="utf-8"))
         if held["key"] == key:
             return [Output(*row) for row in held["outputs"]]
-    outputs = list(artifacts(name, run_solc(request)))
+    outputs = list(artifacts(name, solc.answer(request)))
     CACHE.mkdir(exist_ok=True)
     rows = [[o.path, o.text, o.deployed_size] for o in outputs]
     cached.write_text(json.dumps({"key": key, "outputs": rows}), encoding="utf-8")
     return outputs
 
 
-def run_solc(request: str) -> dict[str, Any]:
-    """Call the pinned compiler; `BuildError` with its messages when it refuses."""
-    if not (SOURCES / "node_modules" / "solc").is_dir():
-        raise BuildError("the compiler is not installed: run `npm ci --prefix contracts` first")
-    done = subprocess.run(
-        ["node", str(DRIVER), str(SOURCES)], input=request, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise BuildError(f"solc could not be run: {done.stderr.strip()[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    if not answer["compiler"].startswith(SOLC + "+"):
-        raise BuildError(f"solc is {answer['compiler']}, expected {SOLC}: run `npm ci --prefix contracts`")
-    problems = [e["formattedMessage"] for e in answer.get("errors", [])]
-    if any(e["severity"] == "error" for e in answer.get("errors", [])):
-        raise BuildError("\n".join(problems))
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-    return answer
+class Compiler:
+    """The pinned compiler in a process of its own, started with the first request: loading it takes 2 s."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def answer(self, request: str) -> dict[str, Any]:
+        """What it answers to a line of standard JSON; `BuildError` with its messages when it refuses."""
+        answer = self._ask(request)
+        if not answer["compiler"].startswith(SOLC + "+"):
+            raise BuildError(
+                f"solc is {answer['compiler']}, expected {SOLC}: run `npm ci --prefix contracts`"
+            )
+        problems = [e["formattedMessage"] for e in answer.get("errors", [])]
+        if any(e["severity"] == "error" for e in answer.get("errors", [])):
+            raise BuildError("\n".join(problems))
+        if problems:
+            print("\n".join(problems), file=sys.stderr)
+        return answer
+
+    def _ask(self, request: str) -> dict[str, Any]:
+        if self._process is None:
+            if not (SOURCES / "node_modules" / "solc").is_dir():
+                raise BuildError("the compiler is not installed: run `npm ci --prefix contracts` first")
+            self._process = subprocess.Popen(
+                ["node", str(DRIVER), str(SOURCES)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+            answer: dict[str, Any] = json.loads(process.stdout.readline())
+        except (OSError, ValueError):
+            self.close()
+            raise BuildError("solc ended without an answer: its message is above") from None
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
 
 def artifacts(name: str, answer: dict[str, Any]) -> Iterator[Output]:
@@ -145,7 +177,8 @@ def artifacts(name: str, answer: dict[str, Any]) -> Iterator[Output]:
     for contract, data in answer.get("contracts", {}).get(name, {}).items():
         if kinds.get(contract, "library") == "library":  # or abstract: a part of another contract
             continue
-        code = {k: data["evm"][k]["object"] for k in ("bytecode", "deployedBytecode")}
+        evm = data.get("evm", {})
+        code = {k: evm[k]["object"] if k in evm else "" for k in ("bytecode", "deployedBytecode")}
         content = {
             "contractName": contract,
             "abi": data["abi"],
@@ -160,12 +193,30 @@ def artifacts(name: str, answer: dict[str, Any]) -> Iterator[Output]:
 def build(names: list[str], use_cache: bool) -> dict[str, Output]:
     """All artifacts of the source files by path; `BuildError` on a clash of names or too large a code."""
     found: dict[str, Output] = {}
-    with ThreadPoolExecutor(2) as pool:
-        for outputs in pool.map(lambda name: compile_source(name, use_cache), names):
-            for output in outputs:
-                if output.path in found:
-                    raise BuildError(f"two contracts are called {Path(output.path).stem}")
-                found[output.path] = output
+    free: SimpleQueue[Compiler] = SimpleQueue()
+    compilers = [Compiler() for _ in range(PROCESSES)]
+    for solc in compilers:
+        free.put(solc)
+
+    def compiled(name: str) -> list[Output]:
+        solc = free.get()
+        try:
+            return compile_source(solc, name, use_cache)
+        finally:
+            free.put(solc)
+
+    longest_first = sorted(names, key=lambda name: -sum(map(len, closure(name).values())))
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        try:
+            for outputs in pool.map(compiled, longest_first):
+                for output in outputs:
+                    if output.path in found:
+                        raise BuildError(f"two contracts are called {Path(output.path).stem}")
+                    found[output.path] = output
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for solc in compilers:
+                solc.close()
     for output in found.values():
         if output.deployed_size > MAX_DEPLOYED and not output.path.startswith("test/"):
             raise BuildError(

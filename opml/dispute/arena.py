@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from opml.dispute import errors, ledger
 from opml.dispute.calldata import announcement_of
@@ -69,6 +70,11 @@ class RegisteredModel:
     vocabulary_size: int
     end_tokens: tuple[int, ...]
 
+    @cached_property
+    def sizes(self) -> ledger.Sizes:
+        """What bonds are computed from."""
+        return ledger.Sizes.of(self.layout, worst_step(self.layout).gas)
+
 
 @dataclass(slots=True)
 class _Game:
@@ -100,8 +106,7 @@ class Arena:
         self.exact_digests = exact_digests
         self.time = 1_700_000_000
         self.block = 1
-        worst = worst_step(model.layout).gas
-        self.sizes = ledger.Sizes.of(model.layout, worst)
+        self.sizes = model.sizes
         self.balances: dict[bytes, int] = {}
         self.owed: dict[bytes, int] = {}
         self.request_records: dict[bytes, RequestRecord] = {}

@@ -11,8 +11,8 @@ import pytest
 
 from opml.chain.anvil import Anvil
 from opml.chain.artifacts import Artifact
-from opml.chain.embedded import EmbeddedChain
 from tests.anvil import running_anvil
+from tests.remembered import RememberingChain
 
 _HERE = Path(__file__).parent
 
@@ -30,5 +30,5 @@ def anvil_process() -> Iterator[Anvil]:
 @pytest.fixture(params=["embedded", pytest.param("anvil", marks=pytest.mark.anvil)])
 def chain(request: pytest.FixtureRequest) -> Any:
     if request.param == "embedded":
-        return EmbeddedChain()
+        return RememberingChain()
     return request.getfixturevalue("anvil_process").chain()

@@ -24,7 +24,8 @@ from opml.errors import InputError
 from opml.models.model import Model, load_model
 from opml.models.tiny import write_llama
 from opml.vm.commitment import vocabulary_tree
-from opml.vm.engine import get_engine, run
+from opml.vm.engine import run
+from tests.native import fast_engine
 
 TERMS = Terms(window=1000, submitter_clock=900, challenger_clock=800, fanout=4)
 PROMPT = (7, 20, 41)
@@ -56,7 +57,7 @@ class Place:
         return record
 
     def scenario(self) -> Scenario:
-        engine = get_engine("reference")
+        engine = fast_engine()
         machine = engine.load(self.model.program, self.model.weights)
         trace = run(machine, (*PROMPT, 0, 0, 0), len(PROMPT), (0, 0xFF800000))
         for _ in range(3):  # each round fixes one more greedy token

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opml.errors import InputError
+from tests.remembered import RememberingChain
 
 OPTIONS = ("--prompt", "the end", "--max-tokens", 4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def remembering_chain() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("opml.chain.embedded.EmbeddedChain", RememberingChain)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from opml.chain.anvil import Anvil, AnvilChain
 from opml.chain.deployment import Deployment
 from opml.chain.gateway import ChainGateway
 from opml.cli.waiting import wait_for_answer
+from opml.dispute.gateway import ClaimStatus
 from tests.anvil import running_anvil
 from tests.installed import PYTHON
 
@@ -116,7 +117,8 @@ def test_wrong_claim_is_rejected_and_right_one_answers(world: World) -> None:
     challenge = world.command("challenge", world.model, "--interval", 0.1, "--json", account="bob")
     world.start(cheat, "cheat.log")
     submitter = world.start(submit, "submit.log")
-    world.wait("two claims", lambda: len(world.json("claims")) == 2)
+    reader = ChainGateway(world.chain, Deployment.load(deployment))
+    world.wait("two claims", lambda: len(reader.claims()) == 2)
     watched = subprocess.run(
         world.command("challenge", world.model, "--watch", "--once"),
         cwd=world.folder,
@@ -127,24 +129,24 @@ def test_wrong_claim_is_rejected_and_right_one_answers(world: World) -> None:
     assert watched.stdout.count(" holds") == 1 and watched.stdout.count(" WRONG") == 1, watched.stderr
 
     challenger = world.start(challenge, "challenge.log")
-    world.wait("a game", lambda: len(world.json("games")) == 1)
+    world.wait("a game", lambda: any(reader.games(claim.id) for claim in reader.claims()))
     for process, command in ((challenger, challenge), (submitter, submit)):
         process.kill()
         process.wait()
         world.start(command, "again.log")
-    world.wait("a verdict", lambda: [g for g in world.json("games") if g["phase"] == "won"])
+    world.wait("a verdict", lambda: any(c.status == ClaimStatus.REJECTED for c in reader.claims()))
+    assert [game["phase"] for game in world.json("games")] == ["won"]
     claims = world.json("claims")
     assert sorted(claim["status"] for claim in claims) == ["pending", "rejected"]
     wrong = next(claim for claim in claims if claim["status"] == "rejected")
     assert wrong["submitter"] == world.chain.accounts[3].address
 
     world.chain.advance_time(601)
-    world.wait("finality", lambda: any(c["status"] == "final" for c in world.json("claims")))
+    world.wait("finality", lambda: any(c.status == ClaimStatus.FINAL for c in reader.claims()))
     final = next(claim for claim in world.json("claims") if claim["status"] == "final")
     assert final["submitter"] == world.chain.accounts[0].address
     assert final["request_id"] == asked["requestId"] and final["request_status"] == "answered"
-    gateway = ChainGateway(world.chain, Deployment.load(deployment))
-    answer = wait_for_answer(gateway, bytes.fromhex(asked["requestId"][2:]), time.sleep)
+    answer = wait_for_answer(reader, bytes.fromhex(asked["requestId"][2:]), time.sleep)
     assert "0x" + answer.hex() == final["answer"]
     for process in world.running:
         assert process.poll() is None or process.returncode < 0, "a player ended by itself"

@@ -16,14 +16,16 @@ from opml.errors import ProgramError
 from opml.ops.expr import Expr, add, const, div, fma, mul, sqrt
 from opml.vm import cost
 from opml.vm.builder import ACC0, ACC1, Address, BlockBuilder, ProgramBuilder, WeightRef, c, index, k
+from opml.vm.engine import run
 from opml.vm.isa import Fold, Format, Out, Program
 from opml.vm.layout import Layout, WeightInfo
-from opml.vm.reference import run
 from opml.vm.step import Target, prove
+from opml.vm.trace import TraceTrees
 from opml.vm.validate import MAX_STEP_BYTES, MAX_STEP_GAS, validate
 from opml.vm.weights import Weight, Weights
 from opml.vm.witness import Context
 from tests.contracts.test_step_verifier import context_of, packed, target_of, verifier
+from tests.native import fast_engine
 from tests.vm.programs import random_weights
 from tests.vm.test_cost import targets
 
@@ -145,11 +147,12 @@ def test_a_step_of_the_longest_schedule_stays_within_the_bound(weights: int) -> 
     block.emit("step", 1, 1, first(Address()))
     last.emit("sample", 1, 1, const(0), out=Out.I32, yields=True)
     layout = validate(model.program([*[(block, [Format.F32] * weights)] * 1_023, (last, [])]))
-    trace = run(layout, random_weights(layout.program), (1, 1), 1)
+    trace = run(fast_engine().load(layout.program, random_weights(layout.program)), (1, 1), 1)
     ordinal = len(layout.committed) - 2
     target = Target(0, ordinal, 0)
-    expected, witness = prove(trace.trees, target)
-    context = context_of(layout, Context.of(trace.trees))
+    trees = TraceTrees(trace)
+    expected, witness = prove(trees, target)
+    context = context_of(layout, Context.of(trees))
     assert verifier().call("step", context, target_of(target), witness) == packed(expected)
     assert verifier().transaction_gas <= cost.step(layout, layout.committed[ordinal]).gas
 
@@ -202,11 +205,12 @@ def test_the_largest_steps_stay_within_the_bound(name: str, seed: int, values: t
     rng = np.random.default_rng(seed)
     weights = Weights([weight(info, values, rng) for info in layout.weights])
     prompt = LIMIT if name == "window" else 1
-    trace = run(layout, weights, [1] * (prompt + 1), prompt)
-    context = context_of(layout, Context.of(trace.trees))
+    trace = run(fast_engine().load(layout.program, weights), [1] * (prompt + 1), prompt)
+    trees = TraceTrees(trace)
+    context = context_of(layout, Context.of(trees))
     steps = targets(trace, slot, prompt - 1, 0)
     for target in {steps[0], steps[-1]}:
-        expected, witness = prove(trace.trees, target)
+        expected, witness = prove(trees, target)
         found = verifier().call("step", context, target_of(target), witness, gas=1 << 24)
         assert found == packed(expected)
         assert len(witness) <= bound.bytes

@@ -15,7 +15,6 @@ from typing import Any
 from opml.chain.adapter import Contract, Receipt, Revert, Signer
 from opml.chain.artifacts import load_artifact
 from opml.chain.decode import claim_of, request_of, terms_values, tokens_bytes
-from opml.chain.embedded import EmbeddedChain
 from opml.dispute.own import Own, Vocabulary
 from opml.dispute.types import Request, Terms, commitment_of, lengths_of
 from opml.models.model import Model
@@ -23,6 +22,8 @@ from opml.vm import engine
 from opml.vm.commitment import vocabulary_tree
 from opml.vm.keccak import keccak256
 from tests.contracts.posted import Posted
+from tests.native import fast_engine
+from tests.remembered import RememberingChain
 
 GWEI = 10**9
 FEE = 10**15
@@ -30,7 +31,7 @@ TERMS = Terms(window=3600, submitter_clock=1200, challenger_clock=900, ceiling=2
 DEADLINE = 1_800_000_000
 BURN = "0x000000000000000000000000000000000000dEaD"
 
-ENGINE = engine.get_engine("reference")
+ENGINE = fast_engine()
 
 
 class World:
@@ -45,7 +46,7 @@ class World:
         base_fee: int = GWEI,
     ) -> None:
         self.model, self.prompt, self.outputs, self.terms = model, tuple(prompt), outputs, terms
-        self.chain = EmbeddedChain(base_fee=base_fee)
+        self.chain = RememberingChain(base_fee=base_fee)
         names = ("deployer", "requester", "submitter", "operator", "alice", "bob", "carol", "stranger")
         self.who: Mapping[str, Signer] = dict(zip(names, self.chain.accounts, strict=False))
         self.deployment = self._deploy()

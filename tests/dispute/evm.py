@@ -12,7 +12,6 @@ from table import ENGINE, FEE
 from opml.chain.adapter import Revert, Signer
 from opml.chain.decode import address_bytes
 from opml.chain.deployment import deploy
-from opml.chain.embedded import EmbeddedChain
 from opml.chain.gateway import ChainGateway, Order
 from opml.dispute import errors
 from opml.dispute.arena import Arena, RegisteredModel
@@ -28,6 +27,7 @@ from opml.models.model import Model
 from opml.vm import engine
 from opml.vm.commitment import vocabulary_tree
 from opml.vm.trace import Trace
+from tests.remembered import RememberingChain
 
 TERMS = Terms()
 DEADLINE = 1 << 40
@@ -43,7 +43,7 @@ class World:
         ]
         self.outputs = min(outputs, self.model.limit + 1 - len(self.prompt))
         self.vocabulary = Vocabulary(self.model.pieces, vocabulary_tree(self.model.pieces))
-        self.chain = EmbeddedChain()
+        self.chain = RememberingChain()
         self.deployment = deploy(self.chain, self.chain.accounts[0], TERMS)
         asker = ChainGateway(self.chain, self.deployment, self.chain.accounts[1])
         model = self.model

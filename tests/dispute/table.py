@@ -23,6 +23,7 @@ from opml.vm import engine
 from opml.vm.commitment import tokens_tree, vocabulary_tree
 from opml.vm.reference import Fault
 from opml.vm.trace import Trace
+from tests.native import fast_engine
 
 REQUESTER = b"\x01" * 20
 SUBMITTER = b"\x02" * 20
@@ -30,7 +31,7 @@ CHALLENGER = b"\x03" * 20
 SECOND = b"\x04" * 20
 THIRD = b"\x05" * 20
 FEE = 10**15
-ENGINE = engine.get_engine("reference")
+ENGINE = fast_engine()
 LONG = 10_000
 
 

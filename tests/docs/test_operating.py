@@ -19,7 +19,12 @@ from typing import Any
 
 import pytest
 
+from opml.chain.deployment import Deployment
+from opml.chain.gateway import ChainGateway
+from opml.chain.rpc import RpcChain
 from opml.cli.model_file import SMOLLM2, cache_dir
+from opml.cli.options import DEPLOYMENT_FILE
+from opml.dispute.gateway import ClaimStatus
 from tests.anvil import ANVIL_FOLDER, needed_anvil
 from tests.docs.page import ROOT, blocks
 
@@ -92,6 +97,11 @@ def free_port() -> int:
         return port
 
 
+def reader_of(terminals: Terminals, url: str) -> ChainGateway:
+    """What is asked again and again while waiting: a command takes a second, half of it to start."""
+    return ChainGateway(RpcChain(url), Deployment.load(terminals.folder / DEPLOYMENT_FILE))
+
+
 def listing(terminals: Terminals, command: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(terminals.type(f"opml {command} --json"))
     return found
@@ -115,16 +125,16 @@ def test_page_about_operating_works_as_it_is_typed(terminals: Terminals) -> None
 
     for line in once:
         terminals.type(line)
+    reader = reader_of(terminals, f"http://127.0.0.1:{port}")
     for number, line in enumerate(parties):
         terminals.start(line, f"party{number}.log")
     asked = terminals.start(*question, "request.log")
-    terminals.wait(
-        "a claim", lambda: any(claim["claim_id"] != "0x" for claim in listing(terminals, "claims"))
-    )
+    terminals.wait("a claim", reader.claims)
     for line in look:
         assert terminals.type(line)
     terminals.start(*cheat, "cheat.log")
-    terminals.wait("a verdict", lambda: [g for g in listing(terminals, "games") if g["phase"] == "won"])
+    terminals.wait("a verdict", lambda: any(c.status == ClaimStatus.REJECTED for c in reader.claims()))
+    assert [game["phase"] for game in listing(terminals, "games")] == ["won"]
     assert sorted(claim["status"] for claim in listing(terminals, "claims")) == ["pending", "rejected"]
     for line in later:
         assert "error" not in terminals.type(line)

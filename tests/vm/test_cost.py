@@ -12,7 +12,7 @@ from opml.vm.isa import Fold
 from opml.vm.layout import SlotInfo
 from opml.vm.reference import run
 from opml.vm.step import Mode, State, Target, evaluate
-from opml.vm.trace import MemoryTrace
+from opml.vm.trace import MemoryTrace, Trace
 from opml.vm.witness import Prover, Reader
 from tests.vm.programs import MODELS, PARAMS
 
@@ -25,7 +25,7 @@ def trace_of(name: str) -> MemoryTrace:
     return run(model.program, model.weights, TOKENS, 3, PARAMS)
 
 
-def targets(trace: MemoryTrace, slot: SlotInfo, t: int, element: int) -> list[Target]:
+def targets(trace: Trace, slot: SlotInfo, t: int, element: int) -> list[Target]:
     """All steps of an element."""
     assert slot.ordinal is not None
     if not trace.layout.dissected(slot, t):
