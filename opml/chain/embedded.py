@@ -19,7 +19,6 @@ from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
 from eth.exceptions import OutOfGas
 from eth.exceptions import Revert as EvmRevert
-from eth.vm.forks.prague import PragueVM
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -38,6 +37,7 @@ from opml.chain.adapter import (
     Signer,
 )
 from opml.chain.keys import LocalSigner
+from opml.chain.quick_evm import QuickPragueVM
 from opml.chain.remedies import remedy_for
 from opml.chain.sending import Sending
 from opml.errors import ChainError, InputError
@@ -47,7 +47,7 @@ GWEI = 10**9
 _CALL_GAS = 10**10  # a call costs nobody anything
 
 
-class _SteadyFeeVM(PragueVM):
+class _SteadyFeeVM(QuickPragueVM):
     """Prague, with a base fee that doesn't decay while blocks are nearly empty."""
 
     @classmethod
