@@ -13,14 +13,13 @@ asked for. Every count is held against the bytes that are left before anything i
 costs no more than its own size.
 
 Why not the `gguf` package: opening SmolLM2-135M (98 MB, 49,152 tokens, 48,900 merges) takes it 2.3 s, since
-it makes a NumPy array of every string; this module opens the same file in 0.015 s and decodes both lists in
-another 0.025 s. The package is the oracle of the tests.
+it makes a NumPy array of every string. The package is the oracle of the tests.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, TypeVar
@@ -41,7 +40,6 @@ from opml.models.gguf_layout import (
     SCALARS,
     STRING,
     TYPE_NAMES,
-    U64,
     Cursor,
     Tensor,
     Value,
@@ -52,6 +50,7 @@ from opml.models.gguf_layout import (
 )
 
 T = TypeVar("T")
+_BETWEEN = "\0" * 8  # as long as the length of a string
 
 
 class GgufFile:
@@ -134,11 +133,14 @@ class GgufFile:
 
     def texts(self, key: str) -> list[str]:
         """The array of UTF-8 strings at `key`."""
-        return self._all_texts(key, list)
+        whole, apart = self._joined(key)
+        if apart:
+            return whole.split(_BETWEEN)[1:]
+        return [text.decode() for text in self._strings(self._values[key])]
 
     def require_texts(self, key: str) -> None:
-        """What `texts` would raise, at no memory: for an array that may never be needed."""
-        self._all_texts(key, lambda texts: deque(texts, maxlen=0))
+        """What `texts` would raise, without making them: for an array that may never be needed."""
+        self._joined(key)
 
     def integers(self, key: str) -> npt.NDArray[np.int64]:
         """The array of integers at `key`, int64."""
@@ -203,23 +205,32 @@ class GgufFile:
         code = value.element if value.type == ARRAY else value.type
         return np.frombuffer(self._map, SCALARS[code], value.count, value.start)
 
-    def _all_texts(self, key: str, consume: Callable[[Iterator[str]], T]) -> T:
+    def _joined(self, key: str) -> tuple[str, bool]:
+        """All texts of an array in one, `_BETWEEN` before each; and whether it stands nowhere else.
+
+        Decoded at once, which takes a tenth of the time of one by one: no character reaches over NULs.
+        """
         value = self._array(key)
         if value.element != STRING:
             self._wrong_type(key, value, "an array of strings")
+        assert value.lengths is not None
+        first, end = value.start, int(value.lengths[-1])
+        region = np.frombuffer(self._map, np.uint8, end - first, first).copy()
+        places = value.lengths[:-1].astype(np.int64) - first
+        region[places[:, None] + np.arange(len(_BETWEEN))] = 0
+        apart = region.size - np.count_nonzero(region) == len(_BETWEEN) * value.count
         try:
-            return consume(map(bytes.decode, self._strings(value)))
+            return region.tobytes().decode(), apart
         except UnicodeDecodeError:
             n = next(n for n, item in enumerate(self._strings(value)) if not _is_utf8(item))
             self._refuse(f"{key}[{n}] is not valid UTF-8")
 
     def _strings(self, value: Value) -> Iterator[bytes]:
         """The bytes of each string of a value; the walk of `read_entry` has checked every length."""
-        buffer, unpack, at = self._map, U64.unpack_from, value.start
-        for _ in range(value.count):
-            start = at + 8
-            at = start + unpack(buffer, at)[0]
-            yield buffer[start:at]
+        assert value.lengths is not None
+        places = value.lengths.tolist()
+        for place, end in pairwise(places):
+            yield self._map[place + len(_BETWEEN) : end]
 
     def _default(self, key: str, default: T | None) -> T:
         if default is None:

@@ -170,7 +170,8 @@ class Tokenizer:
         return _any_of(self._texts_of(TokenKind.USER_DEFINED))
 
     def _texts_of(self, kind: TokenKind) -> tuple[str, ...]:
-        found = {text for text, k in zip(self._texts, self.kinds, strict=True) if k == kind and text}
+        marked = np.flatnonzero(np.array(self.kinds) == kind).tolist()
+        found = {self._texts[token] for token in marked} - {""}
         return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
     def _read_kinds(self) -> list[int]:
@@ -236,10 +237,8 @@ class _BytePair:
     @cached_property
     def _ranks(self) -> dict[str, int]:
         """The place of each pair in the list, the first of equals."""
-        ranks: dict[str, int] = {}
-        for rank, pair in enumerate(self._owner.file.texts(_MERGES)):
-            ranks.setdefault(pair, rank)
-        return ranks
+        pairs = self._owner.file.texts(_MERGES)
+        return dict(zip(reversed(pairs), reversed(range(len(pairs))), strict=True))
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         ids = self._owner.ids

@@ -252,6 +252,38 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         file.texts("y")
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [""],
+        ["", ""],
+        ["", "a", ""],
+        ["é"] * 9,
+        ["\0"],
+        ["a\0", "b"],
+        ["\0" * 8],
+        ["a", "\0" * 16, ""],
+        ["x" * 300],
+    ],
+)
+def test_texts_are_read_as_they_were_written(tmp_path: Path, texts: list[str]) -> None:
+    assert load(tmp_path, encode({"y": texts}, [])).texts("y") == texts
+
+
+@given(st.lists(st.text(st.sampled_from("\0aé€𝄞")), min_size=1))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_texts_are_read_as_they_were_written(tmp_path: Path, texts: list[str]) -> None:
+    assert load(tmp_path, encode({"y": texts}, [])).texts("y") == texts
+
+
+@pytest.mark.parametrize("texts", [[b"\xc3", b"\xa9"], [b"a\xe2\x82", b"\xac"], [b"\xa9"], [b"\xc3\0\xa9"]])
+def test_character_that_is_cut_is_refused(tmp_path: Path, texts: list[bytes]) -> None:
+    file = load(tmp_path, encode({"y": texts}, []))
+    for read in (file.texts, file.require_texts):
+        with pytest.raises(ModelFileError, match=r"y\[0\] is not valid UTF-8"):
+            read("y")
+
+
 @pytest.mark.parametrize("name", ["missing.gguf", "."])
 def test_path_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelFileError, match="cannot be opened"):
