@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from eth.abc import BlockHeaderAPI, ComputationAPI, SignedTransactionAPI
@@ -80,7 +81,7 @@ class EmbeddedChain(Sending):
     def __init__(
         self,
         *,
-        accounts: int = 20,
+        accounts: int = 10,
         timestamp: int = 1_700_000_000,
         block_time: int = 12,
         base_fee: int = GWEI,
@@ -89,7 +90,7 @@ class EmbeddedChain(Sending):
         self.block_time = block_time
         self._base_fee = base_fee
         self._logs: list[Log] = []
-        self._accounts = tuple(LocalSigner(keccak(b"opml embedded account %d" % i)) for i in range(accounts))
+        self._accounts = tuple(map(_account, range(accounts)))
         self._store = MemoryDB()
         rich: Any = {"balance": 10**24, "nonce": 0, "code": b"", "storage": {}}
         # On public chains this account exists, and a transfer to it costs no new account.
@@ -337,6 +338,11 @@ class EmbeddedChain(Sending):
         return abi.decode_log(
             self._known, log.address, log.topics, log.data, log.block, log.tx_hash, log.index
         )
+
+
+@cache
+def _account(number: int) -> LocalSigner:
+    return LocalSigner(keccak(b"opml embedded account %d" % number))
 
 
 def _canonical(address: str) -> Any:
