@@ -178,6 +178,8 @@ def artifacts(name: str, answer: dict[str, Any]) -> Iterator[Output]:
         if kinds.get(contract, "library") == "library":  # or abstract: a part of another contract
             continue
         evm = data.get("evm", {})
+        if kinds[contract] == "contract" and not evm:
+            raise BuildError(f"contracts/{name}: no code for {contract}: begin its line with `contract`")
         code = {k: evm[k]["object"] if k in evm else "" for k in ("bytecode", "deployedBytecode")}
         content = {
             "contractName": contract,

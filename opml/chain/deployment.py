@@ -114,18 +114,26 @@ def deploy(
     signer: Signer,
     terms: Terms,
     on_receipt: Callable[[str, Receipt], None] = lambda name, receipt: None,
+    begun: Mapping[str, str] | None = None,
+    before: int | None = None,
 ) -> Deployment:
-    """Deploy all contracts, a transaction each; the oracle brings its game with it. Raises `ChainError`."""
-    block = chain.block_number()
-    deployed: dict[str, Contract] = {}
+    """Deploy all contracts, a transaction each; the oracle brings its game with it. Raises `ChainError`.
+
+    `begun`: addresses of the first of them, where an earlier call was interrupted; `before`: a block before
+    all of them, the latest one unless given.
+    """
+    block = chain.block_number() if before is None else before
+    addresses = dict(begun or {})
     for name, needs in CONTRACTS.items():
-        args: list[object] = [deployed[other].address for other in needs]
+        if name in addresses:
+            continue
+        args: list[object] = [addresses[other] for other in needs]
         if name == "OpmlOracle":
             args.append(terms_values(terms))
-        deployed[name], receipt = chain.deploy(load_artifact(name), args, sender=signer)
+        deployed, receipt = chain.deploy(load_artifact(name), args, sender=signer)
+        addresses[name] = deployed.address
         on_receipt(name, receipt)
-    addresses = {name: contract.address for name, contract in deployed.items()}
-    addresses[GAME] = chain.call(deployed["OpmlOracle"], "game")
+    addresses[GAME] = chain.call(Contract(addresses["OpmlOracle"], load_artifact("OpmlOracle")), "game")
     return Deployment(chain.chain_id, block, addresses)
 
 

@@ -45,7 +45,7 @@ _UNARY: dict[int, Callable[[int], int]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _scanned(code: bytes) -> tuple[frozenset[int], dict[int, tuple[int, int]]]:
     """Where one may jump to, and of each push the word and the place behind it."""
     targets, pushes = set(), {}

@@ -89,9 +89,13 @@ def command(
     There is no owner and nothing to upgrade: whoever deploys has no right afterwards. A deployment file that
     exists is kept, since it may be the only record of contracts in use: name another with --deployment, or
     pass --force.
+
+    Interrupted, it goes on where it stopped when it is called again: what is on the chain is kept in a file
+    beside the deployment file until that is written.
     """
     from opml.chain.adapter import Receipt
     from opml.chain.deployment import deploy
+    from opml.chain.unfinished import Unfinished
     from opml.dispute.types import Terms
     from opml.file_output import check_place
 
@@ -105,20 +109,33 @@ def command(
         incentive=incentive,
         margin=margin,
     )
+    check_place(chain.deployment, force=force)
+    connected, signer = chain.connect(), key.signer()
+    unfinished = Unfinished(chain.deployment, connected)
+    addresses = dict(unfinished.addresses)
+    for name, address in addresses.items():
+        click.echo(f"{name:14} {address}  is there already ({unfinished.file})", err=as_json)
     receipts: dict[str, Receipt] = {}
 
     def report(name: str, receipt: Receipt) -> None:
         receipts[name] = receipt
+        addresses[name] = str(receipt.contract)
+        unfinished.keep(addresses)
         if not as_json:
             click.echo(f"{name:14} {receipt.contract}  {receipt.gas_used:>9,} gas")
 
-    check_place(chain.deployment, force=force)
-    made = deploy(chain.connect(), key.signer(), terms, report)
+    try:
+        made = deploy(connected, signer, terms, report, unfinished.addresses, unfinished.block)
+    except BaseException:
+        if addresses:
+            click.echo(f"{unfinished.file} keeps what is deployed: call it again to go on", err=True)
+        raise
     try:
         made.save(chain.deployment)
     except InputError:
         click.echo(f"the contracts are deployed; keep this as a deployment file:\n{made.text}", err=True)
         raise
+    unfinished.remove()
     if as_json:
         gas = {name: receipt.gas_used for name, receipt in receipts.items()}
         click.echo(json.dumps({"chainId": made.chain_id, "contracts": dict(made.addresses), "gas": gas}))

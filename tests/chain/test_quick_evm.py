@@ -81,6 +81,7 @@ def outcome(vm: Any, code: bytes, gas: int) -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
 @settings(max_examples=400, deadline=None)
 @given(codes(), st.sampled_from([30, 100, 1_000, 100_000]))
 @example(push(1) * 1024 + bytes([op.DUP1]), 100_000)
