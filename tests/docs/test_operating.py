@@ -5,10 +5,12 @@ Put in for the page's are only what anvil prints (keys) and a free port; blocks 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -63,7 +65,12 @@ class Terminals:
     def start(self, command: str, log: str) -> Path:
         with (self.folder / log).open("w") as out:
             process = subprocess.Popen(
-                self._shell("exec " + command), cwd=self.folder, env=self.environment, stdout=out, stderr=out
+                self._shell("exec " + command),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         self.running.append(process)
         return self.folder / log
@@ -86,7 +93,8 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
     made = Terminals(tmp_path)
     yield made
     for process in reversed(made.running):
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # npm's anvil is a script that starts another process
         process.wait()
 
 
