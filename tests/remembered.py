@@ -1,5 +1,5 @@
 """An embedded chain that computes a costly transaction once in a process: deploying and registering a model
-takes py-evm 10 s, and most tests begin with the same ones."""
+takes seconds, and most tests begin with the same ones."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def command(
     try:
         made = deploy(connected, signer, terms, report, unfinished.addresses, unfinished.block)
     except BaseException:
-        if addresses:
+        if addresses and unfinished.file.is_file():
             click.echo(f"{unfinished.file} keeps what is deployed: call it again to go on", err=True)
         raise
     try:

@@ -91,14 +91,14 @@ class Tensor:
 class Value:
     """Where a metadata value lies: its type, for arrays the element type and count, and its first byte.
 
-    Of strings also where each one's length stands, and in the end that of the next, uint64 [count + 1].
+    Of strings also where each one's length stands, and their end, int64 [count + 1].
     """
 
     type: int
     element: int
     count: int
     start: int
-    lengths: npt.NDArray[np.uint64] | None = None
+    places: npt.NDArray[np.int64] | None = None
 
 
 class Cursor:
@@ -140,12 +140,12 @@ class Cursor:
             self.refuse(f"{what} is {raw!r}, expected printable UTF-8")
         return name
 
-    def strings(self, count: int, what: str) -> npt.NDArray[np.uint64]:
+    def strings(self, count: int, what: str) -> npt.NDArray[np.int64]:
         """Walk over `count` strings: where each one's length stands, and the end."""
         if count > (self.end - self.at) // 8:
             self.refuse(f"{what} claims {count} strings, only {self.end - self.at} bytes are left")
         buffer, unpack, at, end = self.buffer, U64.unpack_from, self.at, self.end
-        places = array("Q")
+        places = array("q")
         for n in range(count):
             places.append(at)
             if at + 8 > end:
@@ -155,7 +155,7 @@ class Cursor:
                 self.refuse(f"{what}: string {n} of {count} runs past the end of the file")
         places.append(at)
         self.at = at
-        return np.frombuffer(places, np.uint64)
+        return np.frombuffer(places, np.int64)
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -207,9 +207,9 @@ def read_entry(cursor: Cursor) -> tuple[str, Value]:
         count = cursor.u64(f"the length of {key}")
         if element == ARRAY:
             cursor.refuse(f"{key} is an array of arrays, which no supported model has")
-    start, lengths = cursor.at, None
+    start, places = cursor.at, None
     if element == STRING:
-        lengths = cursor.strings(count, key)
+        places = cursor.strings(count, key)
     elif element in SCALARS:
         dtype = np.dtype(SCALARS[element])
         cursor.need(count * dtype.itemsize, key)
@@ -218,7 +218,7 @@ def read_entry(cursor: Cursor) -> tuple[str, Value]:
             cursor.refuse(f"{key} holds a bool other than 0 and 1")
     else:
         cursor.refuse(f"{key} has value type {element}, expected 0 to 12")
-    return key, Value(kind, element, count, start, lengths)
+    return key, Value(kind, element, count, start, places)
 
 
 def read_tensors(cursor: Cursor, count: int, alignment: int) -> dict[str, Tensor]:

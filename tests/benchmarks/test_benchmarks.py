@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from opml.chain.anvil import find_anvil
 from opml.models import tensor_types
 from opml.models.gguf import GgufFile
 from opml.models.tiny import TinyLlama, write_llama
@@ -88,8 +87,6 @@ def test_disputes_of_smollm2_take_no_more_than_is_wanted(smollm2: Path, tmp_path
     """The dearest of each sort; the script fails where a figure is over its limit."""
     kinds = ("slot:q", "product-middle", "value-sum", "argmax")
     options = [option for kind in kinds for option in ("--only", kind)]
-    if find_anvil() is not None:  # three times as fast as the embedded chain
-        options.append("--anvil")
     facts = run_json(tmp_path, "benchmarks/dispute_gas.py", smollm2, *options)
     assert facts["positions"] == 256
     assert [row["verdict"] for row in facts["fanouts"]] == ["challenger"] * len(kinds)

@@ -10,6 +10,7 @@ from table import Table
 
 from opml.dispute.gateway import ClaimStatus
 from opml.dispute.moves import Reason, Step
+from opml.vm.engine import get_engine
 from opml.vm.isa import OUT_BYTES
 from opml.vm.reference import Fault
 
@@ -48,6 +49,16 @@ def test_a_fault_in_every_virtual_slot_is_proven_through_its_readers(name: str) 
             seen += 1
             break
     assert seen
+
+
+@pytest.mark.parametrize("name", toys.NAMES)
+def test_traces_of_the_reference_engine_are_played_the_same(name: str) -> None:
+    fast, slow = (Table(toys.model(name), outputs=2) for _ in range(2))
+    slow.__dict__["machine"] = get_engine("reference").load(slow.model.program, slow.model.weights)
+    slot = slow.model.layout.committed[len(slow.model.layout.committed) // 2]
+    fault = Fault(slow.last, slot.number, 0, 1)
+    duels = [table.duel(table.own(table.run(faults=[fault]))) for table in (fast, slow)]
+    assert duels[0].moves == duels[1].moves and duels[1].reason == Reason.STEP
 
 
 def test_every_step_of_every_element_of_the_smallest_model_is_proven() -> None:

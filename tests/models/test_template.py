@@ -131,14 +131,14 @@ def test_text_that_completes_a_token_of_the_template_stays_text(content: str) ->
 def test_hostile_template_is_refused_quickly(source: str) -> None:
     chat, _ = template(source)
     start = time.process_time()
-    tracemalloc.start()  # which makes it some five times as slow
+    tracemalloc.start()
     try:
         with pytest.raises(ModelFileError, match="the chat template fails"):
             chat.encode([Message("user", "hi")])
         assert tracemalloc.get_traced_memory()[1] < 200_000_000
     finally:
         tracemalloc.stop()
-    assert time.process_time() - start < 60
+    assert time.process_time() - start < 30
 
 
 @pytest.mark.parametrize(

@@ -85,18 +85,16 @@ def test_attention_over_any_data_gives_the_reference_root(
 
 
 @pytest.mark.parametrize("kind", ["tame", "mixed"])
-def test_long_windows_equal_the_generic_path(kind: str) -> None:
+@pytest.mark.parametrize("engine", ["soft", "native"])
+def test_long_windows_equal_the_generic_path(engine: str, kind: str) -> None:
     heads, groups, head = 6, 2, 32
     table = words(5, VOCABULARY * (heads + 2 * groups) * head, kind)
     program, weights = model(table, heads, groups, head, 700, Out.F16, Out.F16, 900)
     tokens = [int(x) for x in np.random.default_rng(3).integers(0, VOCABULARY, 790)]
     data = [w.data for w in weights]
     roots = set()
-    ways = [("native", 2, "auto", True)]
-    ways += [("native", threads, level, False) for level in LEVELS for threads in (1, 2, 3)]
-    ways += [("soft", threads, level, False) for level, threads in zip(LEVELS, (2, 1, 3, 2), strict=False)]
-    for way in ways:
-        session = native.Machine(encode(program), data, *way).new_session()
+    for generic, level, threads in [(True, "auto", 2), *((False, x, n) for x in LEVELS for n in (1, 2, 3))]:
+        session = native.Machine(encode(program), data, engine, threads, level, generic).new_session()
         session.feed(tokens[:775], 0)
         for t in tokens[775:]:
             session.feed([t], 0)

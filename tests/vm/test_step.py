@@ -114,7 +114,7 @@ def test_verifier_refuses_a_witness_with_any_byte_changed(name: str) -> None:
 @cache
 def wide_trace() -> MemoryTrace:
     """Folds of several blocks, rows and tensors of several leaves."""
-    model = llama(Format.Q8_0, Size(dim=320, hidden=544, heads=3, kv=1, vocabulary=300, limit=12))
+    model = llama(Format.Q8_0, Size(dim=320, hidden=544, heads=3, kv=1, vocabulary=600, limit=12))
     return run(model.program, model.weights, TOKENS, PROMPT, PARAMS)
 
 
