@@ -1,7 +1,8 @@
 // Peaks of this processor, for rooflines: prints "name value" lines. Built by roofline.py with -march=native.
 // Rates are over each thread's processor time, so that other work on the machine distorts them little.
-//   read        bytes a second that `threads` threads read from a buffer far larger than the caches
-//   clock       cycles a second, from a chain of dependent additions
+//   read        bytes a second at which `threads` threads read the given number of bytes over and over, each its share: where a
+//               cache holds them, it counts as it does for a model
+//   clock       cycles a second, from a chain of dependent additions of registers (processors may do those of constants in no time)
 //   fma         f32 multiply-adds a second, all threads
 //   int8        8-bit multiply-adds a second, all threads: with vpdpbusd (AVX512-VNNI), else with vpmaddubsw and vpaddw
 //   logic       vector logic instructions a second, all threads: three-way ones of 512 bits with AVX-512, else of 256 bits
@@ -21,7 +22,7 @@ static double now(void) {
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static const size_t kBytes = 256u << 20;
+static size_t bytes;  // of one thread
 static volatile uint64_t sink;
 
 typedef struct {
@@ -35,22 +36,24 @@ typedef struct {
 
 // Several streams at once, which keeps more prefetches under way than one does.
 static void read_all(Job* job) {
-  enum { kStreams = 4 };
+  enum { kStreams = 4, kAhead = 80 };
   uint64_t sums[kStreams] = {0};
-  const size_t words = kBytes / 8 / kStreams;
+  const size_t words = bytes / 8 / kStreams / 8 * 8;
   const uint64_t* p = (const uint64_t*)job->data;
   for (size_t i = 0; i < words; i += 8)
-    for (int j = 0; j < kStreams; ++j)
+    for (int j = 0; j < kStreams; ++j) {
+      __builtin_prefetch(p + j * words + i + kAhead);
       for (int k = 0; k < 8; ++k) sums[j] ^= p[j * words + i + k];
+    }
   sink = sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
-  job->done = kBytes;
+  job->done = words * 8 * kStreams;
 }
 
 static void chain(Job* job) {
-  uint64_t x = sink;
+  uint64_t x = sink, y = x | 1;
   const uint64_t n = 200000000;
   for (uint64_t i = 0; i < n; i += 10) {
-#define ADD(k) __asm__ volatile("add $1, %0" : "+r"(x));
+#define ADD(k) __asm__ volatile("add %1, %0" : "+r"(x) : "r"(y));
     REPEAT10(ADD)
   }
   sink = x;
@@ -132,11 +135,12 @@ static void* work(void* argument) {
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? atoi(argv[1]) : 1, most = 64;
   if (threads < 1 || threads > most) return 2;
+  bytes = ((argc > 2 ? strtoull(argv[2], NULL, 10) : 256u << 20) / threads + 4095) / 4096 * 4096;
   Job jobs[64];
   for (int i = 0; i < threads; ++i) {
-    jobs[i].data = aligned_alloc(64, kBytes);
+    jobs[i].data = aligned_alloc(4096, bytes + 4096);
     if (jobs[i].data == NULL) return 1;
-    memset(jobs[i].data, i + 1, kBytes);
+    memset(jobs[i].data, i + 1, bytes);
   }
   const char* names[] = {"read", "clock", "fma", "int8", "logic", "rotate"};
   for (int kind = 0; kind < 6; ++kind) {

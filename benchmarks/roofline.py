@@ -32,14 +32,14 @@ chi, the constant. With AVX2 parities take 20, chi 50; 21 of the 29 rotations ta
 (by one) a sum, a shift and an or, two (by whole bytes) a shuffle."""
 
 
-def peaks(threads: int) -> dict[str, float]:
-    """Rates a second measured by `peaks.c`."""
+def peaks(threads: int, read: int) -> dict[str, float]:
+    """Rates a second measured by `peaks.c`, of reading for as many bytes as `read`."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "peaks"
         source = HERE / "peaks.c"
         command = ["cc", "-O2", "-march=native", "-pthread", str(source), "-o", str(program)]
         subprocess.run(command, check=True)
-        lines = subprocess.run([program, str(threads)], check=True, capture_output=True, text=True).stdout
+        lines = subprocess.run([program, str(threads), str(read)], check=True, capture_output=True, text=True).stdout
     return {name: float(value) for name, value in (line.split() for line in lines.splitlines())}
 
 
@@ -98,7 +98,7 @@ def measure(model: Path, threads: int, context: int) -> dict[str, Any]:
 
     on = machine()
     layout = load_model(model, context).layout
-    found = peaks(threads)
+    found = peaks(threads, weight_bytes(layout))
     clock = "cpu" if threads == 1 else "seconds"
     with worker(sys.executable, "ours", model, context, threads) as ours:
         assert ours is not None

@@ -188,7 +188,7 @@ def engine_options(function: Command) -> Command:
     )
     @click.option(
         "--level",
-        type=click.Choice(["auto", "baseline", "avx2", "avx512", "avx512vnni"]),
+        type=click.Choice(["auto", "baseline", "avx2", "avx512", "avx512vnni", "amx"]),
         default="auto",
         show_default=True,
         help="Instruction set of the soft and native engines; the best one by default.",

@@ -34,16 +34,16 @@ opml::Engine engine_of(const std::string& name) {
 
 std::vector<std::string> available_levels() {
   std::vector<std::string> names;
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < opml::kLevels; ++i)
     if (opml::kernels(static_cast<opml::Level>(i), opml::Engine::soft) != nullptr) names.emplace_back(opml::kLevelNames[i]);
   return names;
 }
 
 opml::Level level_of(const std::string& name) {
   if (name == "auto") return opml::best_level();
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < opml::kLevels; ++i)
     if (name == opml::kLevelNames[i]) return static_cast<opml::Level>(i);
-  throw nb::value_error("level: expected auto, baseline, avx2, avx512 or avx512vnni");
+  throw nb::value_error("level: expected auto, baseline, avx2, avx512, avx512vnni or amx");
 }
 
 // Kernels that may be used: the level exists, and hardware floats passed the self-test.

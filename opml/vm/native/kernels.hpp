@@ -10,8 +10,9 @@
 
 namespace opml {
 
-enum class Level : uint8_t { baseline, avx2, avx512, avx512vnni };
-inline constexpr const char* kLevelNames[] = {"baseline", "avx2", "avx512", "avx512vnni"};
+enum class Level : uint8_t { baseline, avx2, avx512, avx512vnni, amx };
+inline constexpr const char* kLevelNames[] = {"baseline", "avx2", "avx512", "avx512vnni", "amx"};
+inline constexpr int kLevels = sizeof(kLevelNames) / sizeof(kLevelNames[0]);
 
 enum class Engine : uint8_t { soft, native };
 

@@ -144,6 +144,12 @@ void Machine::own_small_weights() {
       to += (from.size() + 63) & ~uint64_t{63};
     }
   }
+  let_go_of_files();  // their neighbours
+}
+
+void Machine::let_go_of_files() const {
+  for (size_t i = 0; i < weights_.size(); ++i)
+    if (of_file_[i]) let_go(weights_[i].data(), weights_[i].size());
 }
 
 void Machine::place_packed() {
@@ -161,21 +167,27 @@ void Machine::place_packed() {
   packed_.reset(bytes);
 }
 
-// False when interrupted.
+// What is read of a file is let go slice by slice, with what was mapped as a neighbour. False when interrupted.
 bool Machine::pack_weights(const std::function<bool()>& interrupted) {
+  uint64_t mapped = 0;
   for (size_t number = 0; number < weights_.size(); ++number) {
     if (packed_at_[number] == kNotPacked) continue;
     const WeightShape& w = program_.weights[number];
+    const uint8_t* const data = weights_[number].data();
+    const uint64_t group_bytes = uint64_t{kGroupRows} * w.row_bytes();
     const uint32_t groups = (w.rows + kGroupRows - 1) / kGroupRows, parts = 4 * static_cast<uint32_t>(pool_->threads());
-    const uint32_t each = std::clamp((groups + parts - 1) / parts, 1u, 64u);
-    pool_->run((groups + each - 1) / each, [&](uint32_t i, int) {
-      pack_rows(w, weights_[number].data(), i * each, std::min(groups, (i + 1) * each), packed_.data() + packed_at_[number]);
-    });
-    if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
-    if (interrupted && interrupted()) return false;
+    const auto slice = static_cast<uint32_t>(std::clamp<uint64_t>(kSliceBytes / group_bytes, 1, groups));
+    for (uint32_t first = 0; first < groups; first += slice) {
+      const uint32_t end = std::min(groups, first + slice), each = std::clamp((end - first + parts - 1) / parts, 1u, 64u);
+      pool_->run((end - first + each - 1) / each, [&](uint32_t i, int) {
+        pack_rows(w, data, first + i * each, std::min(end, first + (i + 1) * each), packed_.data() + packed_at_[number]);
+      });
+      mapped += (end - first) * group_bytes;
+      if (mapped >= kSliceBytes) let_go_of_files(), mapped = 0;
+      if (interrupted && interrupted()) return false;
+    }
   }
-  for (size_t number = 0; number < weights_.size(); ++number)  // what was mapped as a neighbour since
-    if (of_file_[number]) let_go(weights_[number].data(), weights_[number].size());
+  let_go_of_files();
   return true;
 }
 

@@ -24,9 +24,10 @@ namespace opml {
 // A chunk of few positions keeps all of its slots, and is hashed at its end.
 inline constexpr uint32_t kFewPositions = 8;
 // Rows and positions of a product that one thread works on at a time.
-inline constexpr uint32_t kTileRows = 256, kTilePositions = 48;
+inline constexpr uint32_t kTileRows = 256, kTilePositions = 64;
 inline constexpr uint32_t kTileRowsOfOne = 2048;  // of a single position: its sums are few, and long streams of weights are read faster
 inline constexpr uint32_t kScoreWords = 8192;  // scores that one thread works on at a time, for all rows
+inline constexpr uint64_t kSliceBytes = 8 << 20;  // of a file that are packed before they are let go
 inline constexpr uint64_t kRawWords = 2 * kTilePositions * (kTileRows + kGroupRows);
 
 template <class T>
@@ -65,6 +66,7 @@ class Machine {
   bool noise_is_finite(const GreedyForm& form);
   void find_looked_up();
   void own_small_weights();
+  void let_go_of_files() const;
   uint64_t position_bytes(uint32_t slot) const {  // of a slot that windows read
     const Instruction& code = *program_.slots[slot].code;
     return uint64_t{code.rows.n} * code.cols.n * format_bytes(code.out);

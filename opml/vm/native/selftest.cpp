@@ -1,5 +1,8 @@
 #include "selftest.hpp"
 
+#include <cstring>
+#include <vector>
+
 namespace opml {
 namespace {
 
@@ -31,6 +34,31 @@ constexpr Probe kProbes[] = {
 // a * b + c where contraction would give the answer of a fused operation: mul then add must round twice.
 constexpr ScalarOp kMulThenAdd[] = {{Op::mul, 0, 1, 0}, {Op::add, 3, 2, 0}};
 
+// Exact integers of bytes, 16 positions against 16 rows, as the baseline has them: what a processor may do with other units.
+bool same_products(const Kernels& native) {
+  constexpr uint32_t positions = 16, units = 1, length = 32 * units;
+  constexpr PackedFormat format = packed_format(WeightFormat::q8_0);
+  std::vector<uint8_t> packed(format.bytes);
+  for (uint32_t i = 0; i < format.scales; ++i) packed[i] = static_cast<uint8_t>(i * 37 + 5);
+  for (uint32_t i = 0; i < kGroupRows; ++i) packed[format.scales + 2 * i + 1] = 0x3C;  // scales of 1
+  std::vector<int8_t> q(positions * length);
+  for (uint32_t i = 0; i < q.size(); ++i) q[i] = static_cast<int8_t>(i * 91 + 17);
+  const uint32_t one = 0x3F800000;
+  uint8_t scale[4];
+  std::memcpy(scale, &one, sizeof scale);
+  int32_t sums[positions * units];
+  uint32_t products[positions * units];
+  Activations x[positions];
+  for (uint32_t i = 0; i < positions; ++i) {
+    native.prepare_activations(q.data() + i * length, scale, units, sums + i, products + i);
+    x[i] = {q.data() + i * length, scale, sums + i, products + i};
+  }
+  uint32_t found[positions * kGroupRows] = {}, expected[positions * kGroupRows];
+  native.qdot({WeightFormat::q8_0, packed.data(), 1, units, x, positions, found, kGroupRows});
+  kernels_baseline(Engine::native)->qdot({WeightFormat::q8_0, packed.data(), 1, units, x, positions, expected, kGroupRows});
+  return std::memcmp(found, expected, sizeof found) == 0;
+}
+
 }  // namespace
 
 const char* hardware_fault(const Kernels& native) {
@@ -46,7 +74,8 @@ const char* hardware_fault(const Kernels& native) {
   const uint32_t* inputs[] = {&a, &b, &c};
   uint32_t result = 1;
   native.eval_program(kMulThenAdd, 2, inputs, 3, nullptr, 0, &result, 1);
-  return result == 0 ? nullptr : "a multiplication and an addition were contracted into one operation";
+  if (result != 0) return "a multiplication and an addition were contracted into one operation";
+  return same_products(native) ? nullptr : "sums of products of bytes are wrong";
 }
 
 }  // namespace opml
