@@ -39,7 +39,8 @@ def peaks(threads: int, read: int) -> dict[str, float]:
         source = HERE / "peaks.c"
         command = ["cc", "-O2", "-march=native", "-pthread", str(source), "-o", str(program)]
         subprocess.run(command, check=True)
-        lines = subprocess.run([program, str(threads), str(read)], check=True, capture_output=True, text=True).stdout
+        asked = [program, str(threads), str(read)]
+        lines = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
     return {name: float(value) for name, value in (line.split() for line in lines.splitlines())}
 
 
