@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from opml.ops.expr import f2i
+from opml.vm.builder import ProgramBuilder, c, k
 from opml.vm.encoding import encode
+from opml.vm.isa import Fold, Format, Out
 from tests.native import native_module
 from tests.vm.programs import SMALL, Model, llama
 
@@ -70,6 +73,36 @@ def test_no_page_of_a_mapped_file_stays(model: Model, tmp_path: Path) -> None:
         assert resident(path) < 1 << 18
         for part in (*parts, view):
             part.release()
+
+
+def status(key: str) -> int:
+    """Bytes that `/proc/self/status` gives."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def test_a_file_is_let_go_while_it_is_packed(tmp_path: Path) -> None:
+    """The peak is that of the packed weight: never are both there whole."""
+    rows, n = 120_000, 256
+    builder = ProgramBuilder(8)
+    table, scale = builder.global_weight(1, n, Format.F32), builder.global_weight(1, n // 32, Format.F32)
+    weight = builder.global_weight(rows, n, Format.Q8_0)
+    b = builder.block("all")
+    q = b.emit("q", 1, n, f2i(table(c)), out=Out.I8)
+    d = b.emit("d", 1, n // 32, scale(c))
+    y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
+    b.emit("sample", 1, 1, fold=Fold.ARGMAX, k=rows, body=(y(k),), out=Out.I32, yields=True)
+    program, path, size = encode(builder.program([(b, [])])), tmp_path / "weight", rows * n // 32 * 34
+    with path.open("wb") as file:
+        file.truncate(size)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak is what is resident now
+        except OSError:
+            pytest.skip("this system doesn't let a process begin its peak anew")
+        before = status("VmRSS:")
+        native.Machine(program, [bytes(4 * n), bytes(n // 8), mapped], "native", 2)
+        assert size <= status("VmHWM:") - before < size + (24 << 20)
 
 
 @pytest.mark.parametrize("access", [mmap.ACCESS_COPY, mmap.ACCESS_WRITE])

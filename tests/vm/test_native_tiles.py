@@ -16,8 +16,8 @@ from tests.vm.test_native_attention import LEVELS, native, words
 from tests.vm.test_native_products import VOCABULARY, finish, unit_weights
 from tests.vm.test_native_scales import UNIT_BYTES, damaged
 
-# Around one tile of 16 positions and three of them, and what is left over that is worth a tile or not.
-POSITIONS = [8, 11, 12, 15, 16, 17, 27, 28, 31, 47, 48, 49, 60, 61, 64, 80, 97]
+# Around one tile of 16 positions and four of them, and what is left over that is worth a tile or not.
+POSITIONS = [8, 9, 15, 16, 17, 24, 25, 31, 48, 56, 57, 64, 65, 72, 73, 97]
 # Blocks of 8 units, with what is taken together with a block and what is not.
 UNITS = [1, 7, 8, 9, 12, 13, 16, 20, 21]
 

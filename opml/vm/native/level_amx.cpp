@@ -9,8 +9,8 @@ const Kernels* kernels_avx512vnni(Engine engine);
 
 namespace {
 
-// Positions left over that are as fast in a tile of 16 as by VNNI.
-constexpr uint32_t kFewest = 12;
+// From so many positions on, a tile of 16 is faster than VNNI.
+constexpr uint32_t kFewest = 9;
 
 template <WeightFormat F>
 void tiles(const QdotTask& task, uint32_t positions) {

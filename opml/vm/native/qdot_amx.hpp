@@ -9,9 +9,9 @@
 
 OPML_LEVEL_BEGIN
 
-inline constexpr uint32_t kAmxSide = 16, kAmxTiles = 4;             // positions of a tile, and tiles that share a group's weights
-inline constexpr uint32_t kBlockUnits = kLeafElements / 32;         // summed before they are added to the total
-inline constexpr uint32_t kAmxUnits = kBlockUnits + 4;             // taken together: a block, and what little may be left after it
+inline constexpr uint32_t kAmxSide = 16, kAmxTiles = 4;      // positions of a tile, and tiles that share a group's weights
+inline constexpr uint32_t kBlockUnits = kLeafElements / 32;  // summed before they are added to the total
+inline constexpr uint32_t kAmxUnits = kBlockUnits + 4;       // taken together: a block, and what little may be left after it
 inline constexpr uint32_t kUnitBytes = 32 * kAmxSide;
 
 // Tiles 0 ... 3 are sums, 4 and 5 activations, 6 and 7 weights. The layout is Intel's (Software Developer's Manual, volume 1, 18.3).
@@ -151,8 +151,7 @@ class AmxProducts {
     for (uint32_t t = 0; t < kAmxSide; ++t) {
       if (t >= n) continue;
       uint32_t* const to = raw + t * task_.raw_stride;
-      const FloatVector total = FloatVector::add(first_ + block == 0 ? FloatVector::zero() : FloatVector::load(to), acc[t]);
-      total.store(to);
+      FloatVector::add(first_ + block == 0 ? FloatVector::zero() : FloatVector::load(to), acc[t]).store(to);
     }
   }
 
