@@ -18,7 +18,7 @@ from opml.vm.encoding import encode
 from opml.vm.isa import Fold, Format, Out, Program
 from opml.vm.weights import Weight, Weights
 from tests.vm.test_native_attention import LEVELS, native, words
-from tests.vm.test_native_scales import UNIT_BYTES
+from tests.vm.test_native_scales import UNIT_BYTES, damaged
 
 VOCABULARY = 16
 
@@ -53,6 +53,32 @@ def unit_weights(fmt: Format, units: int, rng: np.random.Generator, kind: str) -
     return data.tobytes()
 
 
+def one_product(
+    seed: int, fmt: Format, kind: str, scales: str, units: int, rows: int
+) -> tuple[Program, Weights]:
+    """One product of a quantised weight with activations that the token picks."""
+    rng, n = np.random.default_rng(seed), 32 * units
+    builder = ProgramBuilder(128)
+    table = builder.global_weight(VOCABULARY, n, Format.F32)
+    factors = builder.global_weight(VOCABULARY, units, Format.F32)
+    weight = builder.global_weight(rows, n, fmt)
+    b = builder.block("all")
+    q = b.emit("q", 1, n, f2i(table(index(token()) * n + c)), out=Out.I8)
+    d = b.emit("d", 1, units, factors(index(token()) * units + c))
+    y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
+    program = finish(b, builder, y, rows)
+    extreme = rng.choice(np.array([-128, 127], np.float32), (VOCABULARY, n))
+    values = extreme if kind == "ends" else rng.integers(-128, 128, (VOCABULARY, n)).astype(np.float32)
+    quantised = Weight(rows, n, fmt, unit_weights(fmt, rows * units, rng, kind))
+    return program, Weights(
+        [
+            Weight(VOCABULARY, n, Format.F32, values.astype("<f4").tobytes()),
+            Weight(VOCABULARY, units, Format.F32, words(seed, VOCABULARY * units, scales).tobytes()),
+            quantised if scales == "tame" else damaged(quantised, rng, 0.02),
+        ]
+    )
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**32),
@@ -65,27 +91,8 @@ def test_products_of_extreme_bytes_give_the_reference_root(
     seed: int, fmt: Format, kind: str, units: int, rows: int
 ) -> None:
     """157 rows are ten groups of 16: two for each of four streams, and two left."""
-    rng, n = np.random.default_rng(seed), 32 * units
-    builder = ProgramBuilder(64)
-    table = builder.global_weight(VOCABULARY, n, Format.F32)
-    scales = builder.global_weight(VOCABULARY, units, Format.F32)
-    weight = builder.global_weight(rows, n, fmt)
-    b = builder.block("all")
-    q = b.emit("q", 1, n, f2i(table(index(token()) * n + c)), out=Out.I8)
-    d = b.emit("d", 1, units, scales(index(token()) * units + c))
-    y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
-    program = finish(b, builder, y, rows)
-    extreme = rng.choice(np.array([-128, 127], np.float32), (VOCABULARY, n))
-    extreme[:4], extreme[4:8] = -128, 127
-    values = extreme if kind == "ends" else rng.integers(-128, 128, (VOCABULARY, n)).astype(np.float32)
-    weights = Weights(
-        [
-            Weight(VOCABULARY, n, Format.F32, values.astype("<f4").tobytes()),
-            Weight(VOCABULARY, units, Format.F32, words(seed, VOCABULARY * units, "tame").tobytes()),
-            Weight(rows, n, fmt, unit_weights(fmt, rows * units, rng, kind)),
-        ]
-    )
-    check(program, weights, [int(x) for x in rng.integers(0, VOCABULARY, 20)])
+    program, weights = one_product(seed, fmt, kind, "tame", units, rows)
+    check(program, weights, [int(x) for x in np.random.default_rng(seed).integers(0, VOCABULARY, 20)])
 
 
 @pytest.mark.parametrize("reads", [(False, False), (True, False), (False, True), (True, True)])

@@ -6,46 +6,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opml.ops.expr import f2i
 from opml.vm import reference
-from opml.vm.builder import ProgramBuilder, c, index, k, token
 from opml.vm.encoding import encode
-from opml.vm.isa import Fold, Format, Out, Program
-from opml.vm.weights import Weight, Weights
-from tests.vm.test_native_attention import LEVELS, native, words
-from tests.vm.test_native_products import VOCABULARY, finish, unit_weights
-from tests.vm.test_native_scales import UNIT_BYTES, damaged
+from opml.vm.isa import Format, Program
+from opml.vm.weights import Weights
+from tests.vm.test_native_attention import LEVELS, native
+from tests.vm.test_native_products import VOCABULARY, one_product
+from tests.vm.test_native_scales import UNIT_BYTES
 
 # Around one tile of 16 positions and four of them, and what is left over that is worth a tile or not.
 POSITIONS = [8, 9, 15, 16, 17, 24, 25, 31, 48, 56, 57, 64, 65, 72, 73, 97]
 # Blocks of 8 units, with what is taken together with a block and what is not.
 UNITS = [1, 7, 8, 9, 12, 13, 16, 20, 21]
-
-
-def products(
-    seed: int, fmt: Format, kind: str, scales: str, units: int, rows: int
-) -> tuple[Program, Weights]:
-    """One product of a quantised weight with activations that the token picks."""
-    rng, n = np.random.default_rng(seed), 32 * units
-    builder = ProgramBuilder(128)
-    table = builder.global_weight(VOCABULARY, n, Format.F32)
-    factors = builder.global_weight(VOCABULARY, units, Format.F32)
-    weight = builder.global_weight(rows, n, fmt)
-    b = builder.block("all")
-    q = b.emit("q", 1, n, f2i(table(index(token()) * n + c)), out=Out.I8)
-    d = b.emit("d", 1, units, factors(index(token()) * units + c))
-    y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
-    program = finish(b, builder, y, rows)
-    extreme = rng.choice(np.array([-128, 127], np.float32), (VOCABULARY, n))
-    values = extreme if kind == "ends" else rng.integers(-128, 128, (VOCABULARY, n)).astype(np.float32)
-    quantised = Weight(rows, n, fmt, unit_weights(fmt, rows * units, rng, kind))
-    return program, Weights(
-        [
-            Weight(VOCABULARY, n, Format.F32, values.astype("<f4").tobytes()),
-            Weight(VOCABULARY, units, Format.F32, words(seed, VOCABULARY * units, scales).tobytes()),
-            quantised if scales == "tame" else damaged(quantised, rng, 0.02),
-        ]
-    )
 
 
 def roots(program: Program, weights: Weights, tokens: list[int], engine: str, level: str) -> list[bytes]:
@@ -73,7 +45,7 @@ def test_products_of_many_positions_are_those_of_the_soft_baseline(
     seed: int, fmt: Format, kind: str, scales: str, units: int, rows: int, positions: int
 ) -> None:
     """The soft engine's baseline, which takes floats one by one, is held to the reference elsewhere."""
-    program, weights = products(seed, fmt, kind, scales, units, rows)
+    program, weights = one_product(seed, fmt, kind, scales, units, rows)
     tokens = [int(x) for x in np.random.default_rng(seed).integers(0, VOCABULARY, positions + 1)]
     expected = roots(program, weights, tokens, "soft", "baseline")[0]
     for level in LEVELS:
@@ -83,7 +55,7 @@ def test_products_of_many_positions_are_those_of_the_soft_baseline(
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([*UNIT_BYTES]), st.sampled_from(["tame", "mixed"]))
 def test_products_of_many_positions_give_the_reference_root(seed: int, fmt: Format, scales: str) -> None:
-    program, weights = products(seed, fmt, "any", scales, 10, 40)
+    program, weights = one_product(seed, fmt, "any", scales, 10, 40)
     tokens = [int(x) for x in np.random.default_rng(seed).integers(0, VOCABULARY, 45)]
     root = reference.run(program, weights, tokens, 1).trace_root()
     for level in LEVELS:
