@@ -1,4 +1,4 @@
-// Peaks of this processor, for rooflines: prints "name value" lines. Built by roofline.py with -march=native.
+// peaks THREADS BYTES: peaks of this processor, for rooflines, as "name value" lines. Built by roofline.py with -march=native.
 // Rates are over each thread's processor time, so that other work on the machine distorts them little.
 //   read        bytes a second at which `threads` threads read the given number of bytes over and over, each its share: where a
 //               cache holds them, it counts as it does for a model
@@ -133,12 +133,12 @@ static void* work(void* argument) {
 }
 
 int main(int argc, char** argv) {
-  const int threads = argc > 1 ? atoi(argv[1]) : 1, most = 64;
+  const int threads = argc == 3 ? atoi(argv[1]) : 0, most = 64;
   if (threads < 1 || threads > most) return 2;
-  bytes = ((argc > 2 ? strtoull(argv[2], NULL, 10) : 256u << 20) / threads + 4095) / 4096 * 4096;
+  bytes = (strtoull(argv[2], NULL, 10) / threads + 4095) / 4096 * 4096;
   Job jobs[64];
   for (int i = 0; i < threads; ++i) {
-    jobs[i].data = aligned_alloc(4096, bytes + 4096);
+    jobs[i].data = aligned_alloc(4096, bytes);
     if (jobs[i].data == NULL) return 1;
     memset(jobs[i].data, i + 1, bytes);
   }

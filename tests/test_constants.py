@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from opml.cli.options import MOST_THREADS
+from opml.cli.options import LEVELS, MOST_THREADS
 from opml.ops.quant import WEIGHT_FORMATS
 from opml.ops.table import OPS
 from opml.vm.commitment import Tag
@@ -72,3 +72,11 @@ def test_tags_equal_the_table_in_cpp() -> None:
 
 def test_most_threads_equal_the_native_modules() -> None:
     assert f"threads > {MOST_THREADS})" in (NATIVE / "bindings.cpp").read_text()
+
+
+def test_levels_equal_those_in_cpp() -> None:
+    source = (NATIVE / "kernels.hpp").read_text()
+    names = re.search(r"kLevelNames\[\] = \{([^}]*)\}", source)
+    assert names, "kernels.hpp names no levels"
+    assert tuple(re.findall(r'"(\w+)"', names[1])) == LEVELS
+    assert tuple(cpp_enum("kernels.hpp", "Level")) == LEVELS

@@ -25,6 +25,7 @@ Decorator = Callable[[Command], Command]
 
 DEPLOYMENT_FILE = Path("opml-deployment.json")
 MOST_THREADS = 256  # as the native module has it (`opml/vm/native/bindings.cpp`)
+LEVELS = ("baseline", "avx2", "avx512", "avx512vnni", "amx")  # as `kernels.hpp` has them, slowest first
 MOST_INTERVAL = 86_400.0
 FILE = click.Path(path_type=Path)
 
@@ -188,7 +189,7 @@ def engine_options(function: Command) -> Command:
     )
     @click.option(
         "--level",
-        type=click.Choice(["auto", "baseline", "avx2", "avx512", "avx512vnni", "amx"]),
+        type=click.Choice(["auto", *LEVELS]),
         default="auto",
         show_default=True,
         help="Instruction set of the soft and native engines; the best one by default.",

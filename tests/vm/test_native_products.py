@@ -68,6 +68,7 @@ def one_product(
     y = b.emit("y", 1, rows, fold=Fold.QDOT, k=n, body=(weight(c * n + k), q(k), d(k // 32)))
     program = finish(b, builder, y, rows)
     extreme = rng.choice(np.array([-128, 127], np.float32), (VOCABULARY, n))
+    extreme[:4], extreme[4:8] = -128, 127
     values = extreme if kind == "ends" else rng.integers(-128, 128, (VOCABULARY, n)).astype(np.float32)
     quantised = Weight(rows, n, fmt, unit_weights(fmt, rows * units, rng, kind))
     return program, Weights(

@@ -43,7 +43,9 @@ opml::Level level_of(const std::string& name) {
   if (name == "auto") return opml::best_level();
   for (int i = 0; i < opml::kLevels; ++i)
     if (name == opml::kLevelNames[i]) return static_cast<opml::Level>(i);
-  throw nb::value_error("level: expected auto, baseline, avx2, avx512, avx512vnni or amx");
+  std::string expected = "level: expected auto";
+  for (const char* known : opml::kLevelNames) expected += std::string(", ") + known;
+  throw nb::value_error(expected.c_str());
 }
 
 // Kernels that may be used: the level exists, and hardware floats passed the self-test.

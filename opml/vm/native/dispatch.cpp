@@ -2,16 +2,15 @@
 #include <initializer_list>
 
 #include "kernels.hpp"
-
-#if defined(OPML_X86_LEVELS)
+#if defined(OPML_X86_LEVELS) && defined(__linux__)
 #include <cpuid.h>
-#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
 namespace opml {
 
+#if defined(OPML_X86_LEVELS)
 const Kernels* kernels_avx2(Engine engine);
 const Kernels* kernels_avx512(Engine engine);
 const Kernels* kernels_avx512vnni(Engine engine);
@@ -72,8 +71,6 @@ Level best_level() {
   return Level::baseline;
 }
 #else
-namespace opml {
-
 const Kernels* kernels(Level level, Engine engine) {
   return level == Level::baseline ? kernels_baseline(engine) : nullptr;
 }

@@ -103,7 +103,7 @@ class AmxProducts {
         if (i < n_) {
           std::memcpy(q, positions_[i].q + 32 * uint64_t{first_ + u}, 32);
           std::memcpy(scales_[i / kAmxSide] + at, positions_[i].scales + 4 * uint64_t{first_ + u}, 4);
-          std::memcpy(products_[i / kAmxSide] + at, positions_[i].products + first_ + u, 4);
+          if constexpr (p.minima != 0) std::memcpy(products_[i / kAmxSide] + at, positions_[i].products + first_ + u, 4);
         } else {
           std::memset(q, 0, 32);
           scales_[i / kAmxSide][at] = products_[i / kAmxSide][at] = 0;
